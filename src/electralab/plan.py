@@ -1,0 +1,223 @@
+"""From an experiment to its runs: which there are, what each is told, and where each writes.
+
+The Snakefile asks this module for lists and canonical JSON strings; it holds no logic of its own. A run is told
+exactly the fields that its stage needs, so that editing one method reruns only that method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from electralab.config import (
+    Experiment,
+    FullFinetuning,
+    Pretraining,
+    Shape,
+    Strict,
+    TfidfBaseline,
+    TrainedTokenizer,
+    WordOrderTask,
+    model_name,
+)
+
+
+class PretrainSpec(Strict):
+    """One pretraining run: a model name, one generator size, one seed and the recipe."""
+
+    model: str
+    generator_size: float
+    seed: int
+    settings: Pretraining
+
+
+class RandomInit(Strict):
+    """How to draw a discriminator that was never trained."""
+
+    shape: Shape
+    initialization: str
+
+
+class FinetuneSpec(Strict):
+    """One fine-tuning run."""
+
+    model: str
+    task: str
+    method: str
+    seed: int
+    settings: FullFinetuning
+    random_init: RandomInit | None = Field(None, description="Set when the model is the untrained control.")
+    extensions: list[str]
+    pretraining_recipe: str
+
+
+class BaselineSpec(Strict):
+    """One baseline run."""
+
+    task: str
+    method: str
+    settings: TfidfBaseline
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of an experiment, as Snakemake needs them."""
+
+    experiment: Experiment
+
+    # --- lists of runs ---------------------------------------------------------------------------------------
+
+    @property
+    def pretraining_runs(self) -> list[tuple[str, int]]:
+        """(model, seed) of every pretraining, those that fine-tuning needs included."""
+        wanted = {
+            (model_name(name, size), seed)
+            for name in self.experiment.run.pretraining
+            for size in self.experiment.pretraining[name].generator_sizes
+            for seed in self.experiment.pretraining[name].seeds
+        }
+        seed = self.experiment.run.pretraining_seed
+        wanted |= {(model, seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models}
+        return sorted(wanted)
+
+    @property
+    def finetuning_runs(self) -> list[tuple[str, str, str, int]]:
+        """(model, task, method, seed) of every fine-tuning."""
+        return sorted(
+            {
+                (model, task, method, seed)
+                for block in self.experiment.run.finetuning
+                for name in block.models
+                for model in self._expand(name)
+                for task in block.tasks
+                for method in block.methods
+                for seed in block.seeds
+            }
+        )
+
+    @property
+    def baseline_runs(self) -> list[tuple[str, str]]:
+        """(task, method) of every baseline."""
+        tasks = {task for _, task, _, _ in self.finetuning_runs}
+        return sorted((task, method) for task in tasks for method in self.experiment.run.baselines)
+
+    @property
+    def records(self) -> list[str]:
+        """The run record of every run, in the order of the results table."""
+        return [
+            *(f"artifacts/models/pretrained/{model}/seed-{seed}/run.json" for model, seed in self.pretraining_runs),
+            *(
+                f"artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/run.json"
+                for model, task, method, seed in self.finetuning_runs
+            ),
+            *(f"artifacts/baselines/{task}/{method}/run.json" for task, method in self.baseline_runs),
+        ]
+
+    @property
+    def tables(self) -> list[str]:
+        """Names of the tables that the experiment's runs can fill."""
+        return ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
+
+    @property
+    def figures(self) -> list[str]:
+        """Names of the figures that the experiment's runs can fill."""
+        return ["training_curves", "generator_size"] if self.pretraining_runs else []
+
+    def _expand(self, name: str) -> list[str]:
+        if name not in self.experiment.pretraining:
+            return [name]
+        return [model_name(name, size) for size in self.experiment.pretraining[name].generator_sizes]
+
+    # --- what each job is told -------------------------------------------------------------------------------
+
+    def corpus_spec(self, corpus: str) -> str:
+        """Canonical JSON of a corpus."""
+        return self.experiment.corpora[corpus].canonical()
+
+    def tokenizer_spec(self, tokenizer: str) -> str:
+        """Canonical JSON of a tokenizer."""
+        return self.experiment.tokenizers[tokenizer].canonical()
+
+    def task_spec(self, task: str) -> str:
+        """Canonical JSON of a task."""
+        return self.experiment.tasks[task].canonical()
+
+    def pretrain_spec(self, model: str, seed: int) -> str:
+        """Canonical JSON of one pretraining run."""
+        name, _, percent = model.rpartition("-g")
+        settings = self.experiment.pretraining[name]
+        size = next(s for s in settings.generator_sizes if f"{s * 100:g}" == percent)
+        # The other sizes and seeds of the sweep are not this run's business: adding one must not rerun it.
+        settings = settings.model_copy(update={"generator_sizes": [size], "seeds": [seed]})
+        return PretrainSpec(model=model, generator_size=size, seed=seed, settings=settings).canonical()
+
+    def finetune_spec(self, model: str, task: str, method: str, seed: int) -> str:
+        """Canonical JSON of one fine-tuning run."""
+        settings = self.experiment.methods[method]
+        assert isinstance(settings, FullFinetuning), "baselines are refused when the config is validated"
+        pretraining = self.experiment.pretraining_of(model)
+        random_init = None
+        extensions = pretraining.extensions
+        if model in self.experiment.models:
+            random_init = RandomInit(shape=pretraining.discriminator, initialization=pretraining.initialization)
+            extensions = [name for name in extensions if name == "position_aware_init"]
+        return FinetuneSpec(
+            model=model,
+            task=task,
+            method=method,
+            seed=seed,
+            settings=settings,
+            random_init=random_init,
+            extensions=extensions,
+            pretraining_recipe=pretraining.recipe,
+        ).canonical()
+
+    def baseline_spec(self, task: str, method: str) -> str:
+        """Canonical JSON of one baseline run."""
+        settings = self.experiment.methods[method]
+        assert isinstance(settings, TfidfBaseline), "checked when the config is validated"
+        return BaselineSpec(task=task, method=method, settings=settings).canonical()
+
+    # --- what each job reads ---------------------------------------------------------------------------------
+
+    def tokenizer_inputs(self, tokenizer: str) -> dict[str, str]:
+        """The corpus manifest of a trained tokenizer; nothing for one that is downloaded."""
+        spec = self.experiment.tokenizers[tokenizer]
+        return {"corpus": corpus_manifest(spec.corpus)} if isinstance(spec, TrainedTokenizer) else {}
+
+    def task_inputs(self, task: str) -> dict[str, str]:
+        """The corpus manifest of a probe built from held-out text; nothing for other tasks."""
+        spec = self.experiment.tasks[task]
+        return {"corpus": corpus_manifest(spec.corpus)} if isinstance(spec, WordOrderTask) else {}
+
+    def pretrain_inputs(self, model: str) -> dict[str, str]:
+        """Token cache and tokenizer of a pretraining."""
+        settings = self.experiment.pretraining_of(model)
+        return {
+            "tokens": f"artifacts/tokens/{settings.corpus}/{settings.tokenizer}/manifest.json",
+            "tokenizer": f"artifacts/tokenizers/{settings.tokenizer}/tokenizer.json",
+        }
+
+    def finetune_inputs(self, model: str, task: str) -> dict[str, str]:
+        """Task, tokenizer and, unless the model is untrained, the run record of its pretraining."""
+        settings = self.experiment.pretraining_of(model)
+        inputs = {
+            "task": f"artifacts/tasks/{task}/manifest.json",
+            "tokenizer": f"artifacts/tokenizers/{settings.tokenizer}/tokenizer.json",
+        }
+        if model not in self.experiment.models:
+            seed = self.experiment.run.pretraining_seed
+            inputs["model"] = f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
+        return inputs
+
+
+def corpus_manifest(corpus: str) -> str:
+    """Where a corpus lives."""
+    return f"artifacts/corpora/{corpus}/manifest.json"
+
+
+def resolved(experiment: Experiment) -> dict[str, Any]:
+    """The whole experiment with every default filled in, as written beside the results."""
+    return experiment.model_dump(mode="json")

@@ -1,0 +1,220 @@
+"""The run record: one JSON per run, the only thing that tables, figures and claims are made from."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import platform
+import resource
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from electralab.errors import UserError
+from electralab.files import read_json, write_json
+
+VERSIONED = ("torch", "transformers", "tokenizers", "datasets", "peft", "scikit-learn", "numpy", "snakemake")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Cost(_Record):
+    """What a run cost. Seconds are of the work itself, not of process start-up; bytes are 1, not 1024-based."""
+
+    wall_seconds: float
+    cpu_seconds: float
+    gpu_seconds: float | None = None
+    peak_rss_bytes: int
+    peak_gpu_bytes: int | None = None
+    flops: dict[str, float] = {}
+    parameters: dict[str, int] = {}
+    tokens: int | None = None
+    bytes_on_disk: int | None = None
+
+
+class Provenance(_Record):
+    """Where a number comes from."""
+
+    git_commit: str | None
+    git_dirty: bool | None
+    source_hash: str
+    versions: dict[str, str]
+    data: dict[str, str]
+    device: str
+    threads: int
+    load_average: float
+    started: str
+    ended: str
+    machine: str
+
+
+class RunRecord(_Record):
+    """Identity, status, quality, cost and provenance of one run (DESIGN: contracts)."""
+
+    schema_version: Literal[1] = 1
+    stage: Literal["pretrain", "finetune", "baseline"]
+    model: str
+    task: str | None = None
+    method: str | None = None
+    seed: int
+    status: Literal["ok", "failed", "skipped"] = "ok"
+    reason: str | None = None
+    recipe: str
+    extensions: list[str] = []
+    synthetic: bool = False
+    metrics: dict[str, float] = {}
+    predictions: str | None = None
+    notes: list[str] = []
+    cost: Cost
+    provenance: Provenance
+    spec: dict[str, Any]
+
+
+def write_record(path: Path, record: RunRecord) -> None:
+    """Write a run record atomically."""
+    write_json(path, record.model_dump(mode="json"))
+
+
+def read_record(path: Path) -> RunRecord:
+    """Read and check a run record.
+
+    Raises:
+        UserError: the file is missing, damaged, or of another schema.
+    """
+    try:
+        return RunRecord.model_validate(read_json(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{path} is not a run record ({key}: {first['msg']}): delete it and rerun") from None
+
+
+@dataclass
+class Meter:
+    """Wall and CPU seconds of a run, carried over restarts, and the provenance of its start."""
+
+    device: str
+    threads: int
+    data: dict[str, str] = field(default_factory=dict)
+    earlier_wall: float = 0.0
+    earlier_cpu: float = 0.0
+    _started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    _wall: float = field(default_factory=time.perf_counter)
+    _cpu: float = field(default_factory=time.process_time)
+
+    @property
+    def wall_seconds(self) -> float:
+        """Seconds since the start, earlier attempts included."""
+        return self.earlier_wall + time.perf_counter() - self._wall
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU seconds of this process since the start, earlier attempts included."""
+        return self.earlier_cpu + time.process_time() - self._cpu
+
+    def cost(self, **known: Any) -> Cost:
+        """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, ...)."""
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        gpu = self.wall_seconds if self.device.startswith("cuda") else None
+        return Cost(
+            wall_seconds=round(self.wall_seconds, 3),
+            cpu_seconds=round(self.cpu_seconds, 3),
+            gpu_seconds=gpu,
+            peak_rss_bytes=peak,
+            **known,
+        )
+
+    def provenance(self) -> Provenance:
+        """Versions, code, data, machine and times of this run."""
+        commit, dirty = _git_state()
+        return Provenance(
+            git_commit=commit,
+            git_dirty=dirty,
+            source_hash=source_hash(),
+            versions=versions(),
+            data=self.data,
+            device=self.device,
+            threads=self.threads,
+            load_average=round(os.getloadavg()[0], 2),
+            started=self._started,
+            ended=datetime.now(UTC).isoformat(timespec="seconds"),
+            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}",
+        )
+
+
+@contextmanager
+def working_directory_lock(directory: Path) -> Iterator[None]:
+    """Hold an exclusive lock on a run's folder, so that an orphaned trainer and its rerun never both write.
+
+    Raises:
+        UserError: another process holds the lock.
+    """
+    import fcntl
+
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / ".lock").open("w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is still writing to {directory}: wait for it to end or stop it, then run again"
+            ) from error
+        yield
+
+
+@functools.cache
+def source_hash() -> str:
+    """SHA-256 over the package's own source files: which code made a number."""
+    digest = hashlib.sha256()
+    root = Path(__file__).parent
+    for path in sorted(root.rglob("*.py")):
+        digest.update(str(path.relative_to(root)).encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on (those installed)."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+@functools.cache
+def _git_state() -> tuple[str | None, bool | None]:
+    root = Path(__file__).parent
+    try:
+        commit = _git(root, "rev-parse", "HEAD")
+        return commit, bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")

@@ -1,0 +1,140 @@
+"""Run records to two tidy files: `runs.csv` (one row a run) and `curves.csv` (one row an evaluation)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from electralab.errors import UserError
+from electralab.files import atomic_write
+from electralab.records import RunRecord, read_record
+
+# What a run was told, as far as a table says it. The complete experiment is in `config.resolved.yaml`.
+SPEC_COLUMNS = (
+    "kind",
+    "corpus",
+    "tokenizer",
+    "layers",
+    "hidden_size",
+    "steps",
+    "batch_size",
+    "sequence_length",
+    "learning_rate",
+    "learning_rates",
+    "epochs",
+    "max_length",
+    "max_train_rows",
+    "keep_probability",
+    "initialization",
+    "unigram_warmup",
+)
+IDENTITY = ("stage", "model", "task", "method", "seed")
+RUN_COLUMNS = (
+    "preset",
+    *IDENTITY,
+    "pretraining",
+    "generator_size",
+    "random_init",
+    "status",
+    "reason",
+    "recipe",
+    "extensions",
+    "synthetic",
+    *SPEC_COLUMNS,
+)
+CURVE_IDENTITY = ("model", "pretraining", "generator_size", "seed", "extensions")
+CURVE_COLUMNS = ("step", "tokens", "seconds", "phase")
+
+
+def collect(records: list[Path], runs_csv: Path, curves_csv: Path, preset: str) -> None:
+    """Flatten run records into `runs.csv` and their pretraining evaluations into `curves.csv`.
+
+    Failed and skipped runs are rows too. Lists are joined with `;`. Numbers keep full precision.
+
+    Raises:
+        UserError: a record or an `evaluation.csv` is missing or damaged, or a run is given twice.
+    """
+    rows: dict[tuple[object, ...], dict[str, Any]] = {}
+    curves: list[pd.DataFrame] = []
+    for path in records:
+        record = read_record(path)
+        row = {"preset": preset} | _flatten(record)
+        identity = tuple(row[name] for name in IDENTITY)
+        if identity in rows:
+            raise UserError(f"{path} and {rows[identity]['record']} are records of the same run: give only one of them")
+        rows[identity] = row | {"record": str(path)}
+        if record.stage == "pretrain" and (record.status == "ok" or _evaluation(path).exists()):
+            curves.append(_curve(_evaluation(path), row))
+    _write(pd.DataFrame(list(rows.values())), RUN_COLUMNS, runs_csv)
+    _write(pd.concat(curves) if curves else pd.DataFrame(), (*CURVE_IDENTITY, *CURVE_COLUMNS), curves_csv)
+
+
+def _evaluation(record: Path) -> Path:
+    return record.parent / "evaluation.csv"
+
+
+def _flatten(record: RunRecord) -> dict[str, Any]:
+    settings = record.spec.get("settings", {})
+    settings = settings | settings.get("discriminator", {})
+    random_init = record.spec.get("random_init") is not None
+    pretrained = record.stage != "baseline" and not random_init
+    row: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
+    row |= {
+        "pretraining": record.model.rpartition("-g")[0] if pretrained else None,
+        "generator_size": _generator_size(record) if pretrained else None,
+        "random_init": random_init,
+        "status": record.status,
+        "reason": record.reason,
+        "recipe": record.recipe,
+        "extensions": _cell(record.extensions),
+        "synthetic": record.synthetic,
+    }
+    row |= {name: _cell(settings.get(name)) for name in SPEC_COLUMNS}
+    row |= {f"metric.{name}": value for name, value in record.metrics.items()}
+    cost = record.cost.model_dump()
+    for group in ("flops", "parameters"):
+        row |= {f"{group}.{name}": value for name, value in cost.pop(group).items()}
+    row |= {f"cost.{name}": value for name, value in cost.items()}
+    provenance = record.provenance.model_dump()
+    for group in ("versions", "data"):
+        row |= {f"provenance.{group}.{name}": value for name, value in provenance.pop(group).items()}
+    row |= {f"provenance.{name}": value for name, value in provenance.items()}
+    return row | {"predictions": record.predictions, "notes": _cell(record.notes)}
+
+
+def _generator_size(record: RunRecord) -> float | None:
+    """A pretraining says its size; a fine-tuned model is named after it (`electralab.config.model_name`)."""
+    if "generator_size" in record.spec:
+        return float(record.spec["generator_size"])
+    percent = record.model.rpartition("-g")[2]
+    try:
+        return float(percent) / 100
+    except ValueError:
+        return None
+
+
+def _cell(value: Any) -> Any:
+    return ";".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
+    try:
+        curve = pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing beside its run record: delete the record and rerun") from None
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): delete it and rerun") from None
+    missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
+    if missing:
+        raise UserError(f"{path} is damaged (no column {', '.join(missing)}): delete it and rerun")
+    for position, name in enumerate(CURVE_IDENTITY):
+        curve.insert(position, name, row[name])
+    return curve
+
+
+def _write(frame: pd.DataFrame, first: tuple[str, ...], path: Path) -> None:
+    rest = sorted(name for name in frame.columns if name not in first)
+    with atomic_write(path) as temporary:
+        frame.reindex(columns=[*first, *rest]).to_csv(temporary, index=False, lineterminator="\n")

@@ -1,0 +1,137 @@
+"""Intervals and comparisons: what a few seeds and a finite validation set allow one to say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, median, stdev
+
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A seed standard deviation and its degrees of freedom."""
+
+    deviation: float
+    freedom: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Values of one quantity over seeds; `low` and `high` are None where no interval can be given."""
+
+    n: int
+    mean: float
+    median: float
+    minimum: float
+    maximum: float
+    low: float | None
+    high: float | None
+
+
+def pooled_spread(groups: Sequence[Sequence[float]]) -> Spread | None:
+    """The standard deviation within groups of runs, pooled over the groups (one-way analysis of variance).
+
+    Two seeds give one degree of freedom and a Student interval 18 times the standard error wide on either side's
+    sum; the sizes of one sweep, assumed to scatter alike, estimate their scatter together.
+
+    Returns:
+        None when no group has two values.
+    """
+    freedom = sum(max(0, len(group) - 1) for group in groups)
+    if freedom == 0:
+        return None
+    squares = sum((len(group) - 1) * stdev(group) ** 2 for group in groups if len(group) > 1)
+    return Spread(math.sqrt(squares / freedom), freedom)
+
+
+def summarize(values: Sequence[float], spread: Spread | None = None) -> Summary:
+    """Mean, median and Student t interval of the mean over seeds.
+
+    Args:
+        values: one per seed, at least one.
+        spread: the seed scatter to use; the values' own when not given. One value never gets an interval.
+    """
+    mean = fmean(values)
+    low = high = None
+    if len(values) > 1:
+        spread = spread or Spread(stdev(values), len(values) - 1)
+        half = student_quantile(spread.freedom) * spread.deviation / math.sqrt(len(values))
+        low, high = mean - half, mean + half
+    return Summary(len(values), mean, median(values), min(values), max(values), low, high)
+
+
+def student_quantile(freedom: int) -> float:
+    """Half-width of the 95 % Student t interval in standard errors."""
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
+
+
+def wilson_interval(accuracy: float, rows: int) -> tuple[float, float]:
+    """95 % interval of one accuracy measured on `rows` examples (Wilson 1927)."""
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    centre = (accuracy + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * math.sqrt(accuracy * (1 - accuracy) / rows + z * z / (4 * rows * rows))
+    return centre - half, centre + half
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A - B over shared seeds; `low` and `high` are None with fewer than two."""
+
+    n: int
+    mean: float
+    low: float | None
+    high: float | None
+
+    @property
+    def verdict(self) -> str:
+        """`higher`, `lower`, `unclear` (the interval holds 0) or `unknown` (no interval)."""
+        if self.low is None or self.high is None:
+            return "unknown"
+        return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
+
+
+def accuracy_difference(a: Mapping[int, float], b: Mapping[int, float], rows: int) -> Difference | None:
+    """Difference of two accuracies, paired by seed, with a 95 % interval over seeds and validation examples.
+
+    The seed part is Student's t of the paired differences. The example part takes the two arms as independent
+    draws of `rows` examples: an upper bound, since both answer the same examples. The two parts are independent
+    and add in squares.
+
+    Args:
+        a: accuracy by seed.
+        b: accuracy by seed of the arm it is compared with.
+        rows: validation examples.
+
+    Returns:
+        None without a common seed.
+    """
+    seeds = sorted(set(a) & set(b))
+    if not seeds:
+        return None
+    differences = [a[seed] - b[seed] for seed in seeds]
+    mean = fmean(differences)
+    if len(seeds) == 1:
+        return Difference(1, mean, None, None)
+    over_seeds = student_quantile(len(seeds) - 1) * stdev(differences) / math.sqrt(len(seeds))
+    p, q = fmean(a[seed] for seed in seeds), fmean(b[seed] for seed in seeds)
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    over_examples = z * math.sqrt((p * (1 - p) + q * (1 - q)) / rows)
+    half = math.hypot(over_seeds, over_examples)
+    return Difference(len(seeds), mean, mean - half, mean + half)
+
+
+def indistinguishable(intervals: Mapping[str, tuple[float, float]]) -> list[list[str]]:
+    """Largest groups of names whose intervals all overlap one another, in the order of the mapping."""
+    groups: list[set[str]] = []
+    for low, _ in intervals.values():
+        # Intervals that overlap pairwise share a point, and that point can be the left end of one of them.
+        groups.append({name for name, (start, end) in intervals.items() if start <= low <= end})
+    largest = [group for group in groups if len(group) > 1 and not any(group < other for other in groups)]
+    unique = {frozenset(group) for group in largest}
+    order = list(intervals)
+    return sorted((sorted(group, key=order.index) for group in unique), key=lambda group: order.index(group[0]))

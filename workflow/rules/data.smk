@@ -1,0 +1,43 @@
+"""Sources to corpora and tasks."""
+
+
+rule build_corpus:
+    output:
+        "artifacts/corpora/{corpus}/manifest.json",
+    log:
+        "logs/corpora/{corpus}.log",
+    benchmark:
+        "logs/corpora/{corpus}.benchmark.tsv"
+    retries: 2
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=720,
+    params:
+        spec=lambda w: PLAN.corpus_spec(w.corpus),
+    shell:
+        "python -m electralab corpus {wildcards.corpus} --spec {params.spec:q} --out {output} 2> {log}"
+
+
+rule build_task:
+    input:
+        unpack(lambda w: PLAN.task_inputs(w.task)),
+    output:
+        "artifacts/tasks/{task}/manifest.json",
+    log:
+        "logs/tasks/{task}.log",
+    benchmark:
+        "logs/tasks/{task}.benchmark.tsv"
+    retries: 2
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        spec=lambda w: PLAN.task_spec(w.task),
+    shell:
+        "python -m electralab task {wildcards.task} --spec {params.spec:q} --inputs {input:q} --out {output} 2> {log}"

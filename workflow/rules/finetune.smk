@@ -1,0 +1,61 @@
+"""Fine-tuning and baselines: one job per model, task, method and seed."""
+
+
+rule finetune:
+    input:
+        unpack(lambda w: PLAN.finetune_inputs(w.model, w.task)),
+    output:
+        "artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/predictions.csv",
+        record="artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/run.json",
+    log:
+        "logs/finetune/{model}-{task}-{method}-seed-{seed}.log",
+    benchmark:
+        "logs/finetune/{model}-{task}-{method}-seed-{seed}.benchmark.tsv"
+    retries: 1
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        spec=lambda w: PLAN.finetune_spec(w.model, w.task, w.method, int(w.seed)),
+        model=lambda w, input: (
+            f"--model {input.model}" if "model" in input.keys() else ""
+        ),
+    shell:
+        "python -m electralab finetune --spec {params.spec:q} --task {input.task} --tokenizer {input.tokenizer}"
+        " {params.model} --threads {threads} --out {output.record} 2> {log}"
+
+
+rule run_baseline:
+    input:
+        task="artifacts/tasks/{task}/manifest.json",
+    output:
+        "artifacts/baselines/{task}/{method}/predictions.csv",
+        record="artifacts/baselines/{task}/{method}/run.json",
+    log:
+        "logs/baselines/{task}-{method}.log",
+    benchmark:
+        "logs/baselines/{task}-{method}.benchmark.tsv"
+    retries: 1
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=60,
+    params:
+        spec=lambda w: PLAN.baseline_spec(w.task, w.method),
+    shell:
+        "python -m electralab baseline --spec {params.spec:q} --task {input.task} --out {output.record} 2> {log}"
+
+
+rule finetuning:
+    input:
+        [
+            record
+            for record in PLAN.records
+            if not record.startswith("artifacts/models/pretrained")
+        ],

@@ -1,0 +1,36 @@
+"""ELECTRA pretraining: one job per generator size and seed."""
+
+
+rule pretrain:
+    input:
+        unpack(lambda w: PLAN.pretrain_inputs(w.model)),
+    output:
+        "artifacts/models/pretrained/{model}/seed-{seed}/evaluation.csv",
+        "artifacts/models/pretrained/{model}/seed-{seed}/discriminator/model.safetensors",
+        "artifacts/models/pretrained/{model}/seed-{seed}/generator/model.safetensors",
+        record="artifacts/models/pretrained/{model}/seed-{seed}/run.json",
+    log:
+        "logs/pretrain/{model}-seed-{seed}.log",
+    benchmark:
+        "logs/pretrain/{model}-seed-{seed}.benchmark.tsv"
+    retries: 1
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=8000,
+        runtime=2880,
+    params:
+        spec=lambda w: PLAN.pretrain_spec(w.model, int(w.seed)),
+    shell:
+        "python -m electralab pretrain --spec {params.spec:q} --tokens {input.tokens} --tokenizer {input.tokenizer}"
+        " --threads {threads} --out {output.record} 2> {log}"
+
+
+rule pretraining:
+    input:
+        [
+            f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
+            for model, seed in PLAN.pretraining_runs
+        ],

@@ -1,0 +1,91 @@
+"""Run records to tables and figures."""
+
+
+localrules:
+    collect,
+    table,
+    figure,
+    resolved_config,
+
+
+rule collect:
+    input:
+        PLAN.records,
+    output:
+        runs="results/{name}/runs.csv",
+        curves="results/{name}/curves.csv",
+    log:
+        "logs/report/{name}-collect.log",
+    conda:
+        "../../envs/electralab.yaml"
+    shell:
+        "python -m electralab collect {input:q} --preset {wildcards.name} --runs {output.runs}"
+        " --curves {output.curves} 2> {log}"
+
+
+rule table:
+    input:
+        runs="results/{name}/runs.csv",
+    output:
+        csv=report(
+            "results/{name}/tables/{table}.csv",
+            caption="../report/table_{table}.rst",
+            category="Tables",
+            labels={"table": "{table}"},
+        ),
+        markdown="results/{name}/tables/{table}.md",
+    log:
+        "logs/report/{name}-table-{table}.log",
+    wildcard_constraints:
+        table="|".join(PLAN.tables),
+    conda:
+        "../../envs/electralab.yaml"
+    shell:
+        "python -m electralab table {wildcards.table} --runs {input.runs} --csv {output.csv}"
+        " --markdown {output.markdown} 2> {log}"
+
+
+rule figure:
+    input:
+        runs="results/{name}/runs.csv",
+        curves="results/{name}/curves.csv",
+    output:
+        svg=report(
+            "results/{name}/figures/{figure}.svg",
+            caption="../report/figure_{figure}.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
+        png="results/{name}/figures/{figure}.png",
+    log:
+        "logs/report/{name}-figure-{figure}.log",
+    wildcard_constraints:
+        figure="|".join(PLAN.figures),
+    conda:
+        "../../envs/electralab.yaml"
+    shell:
+        "python -m electralab figure {wildcards.figure} --runs {input.runs} --curves {input.curves}"
+        " --svg {output.svg} --png {output.png} 2> {log}"
+
+
+rule resolved_config:
+    output:
+        "results/{name}/config.resolved.yaml",
+    log:
+        "logs/report/{name}-config.log",
+    conda:
+        "../../envs/electralab.yaml"
+    params:
+        experiment=PLAN.experiment.canonical(),
+    shell:
+        "python -m electralab resolve --experiment {params.experiment:q} --out {output} 2> {log}"
+
+
+rule tables:
+    input:
+        expand(f"results/{NAME}/tables/{{table}}.csv", table=PLAN.tables),
+
+
+rule figures:
+    input:
+        expand(f"results/{NAME}/figures/{{figure}}.svg", figure=PLAN.figures),
