@@ -312,6 +312,8 @@ class Pretraining(Strict):
                 f"sequence_length {self.sequence_length} is longer than the model's max_positions "
                 f"{self.discriminator.max_positions}"
             )
+        if self.unigram_warmup and not self.adam_bias_correction:
+            raise ValueError("unigram_warmup needs adam_bias_correction: the generator's moments start late")
         if self.batch_size % self.gradient_accumulation:
             raise ValueError(
                 f"batch_size {self.batch_size} is not a multiple of gradient_accumulation {self.gradient_accumulation}"

@@ -50,6 +50,10 @@ class Checkpoints:
         self.remove()
         return None
 
+    def newest(self) -> Path | None:
+        """The newest checkpoint, for messages."""
+        return next(reversed(self._paths()), None)
+
     def remove(self) -> None:
         """Delete every checkpoint."""
         shutil.rmtree(self.directory, ignore_errors=True)

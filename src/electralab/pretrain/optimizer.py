@@ -15,7 +15,8 @@ def build_optimizer(model: nn.Module, word_embeddings: nn.Parameter, settings: P
 
     The word embeddings form a group of their own, because their rate may be a multiple of the others'.
     """
-    decayed, plain = [], []
+    decayed: list[nn.Parameter] = []
+    plain: list[nn.Parameter] = []
     for parameter in model.parameters():
         if parameter is not word_embeddings:
             (decayed if parameter.ndim > 1 else plain).append(parameter)

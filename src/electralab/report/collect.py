@@ -77,14 +77,15 @@ def _evaluation(record: Path) -> Path:
 
 def _flatten(record: RunRecord) -> dict[str, Any]:
     settings = record.spec.get("settings", {})
-    settings = settings | settings.get("discriminator", {})
-    random_init = record.spec.get("random_init") is not None
+    random_init = record.spec.get("random_init")
+    shape = random_init["shape"] if random_init else settings.get("discriminator", {})
+    settings = settings | (random_init or {}) | shape
     pretrained = record.stage != "baseline" and not random_init
     row: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
     row |= {
         "pretraining": record.model.rpartition("-g")[0] if pretrained else None,
         "generator_size": _generator_size(record) if pretrained else None,
-        "random_init": random_init,
+        "random_init": bool(random_init),
         "status": record.status,
         "reason": record.reason,
         "recipe": record.recipe,
@@ -129,6 +130,8 @@ def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
     missing = [name for name in CURVE_COLUMNS if name not in curve.columns]
     if missing:
         raise UserError(f"{path} is damaged (no column {', '.join(missing)}): delete it and rerun")
+    if curve[list(CURVE_COLUMNS)].isna().any(axis=None):
+        raise UserError(f"{path} is damaged (a row is cut short): delete it and rerun")
     for position, name in enumerate(CURVE_IDENTITY):
         curve.insert(position, name, row[name])
     return curve
@@ -137,4 +140,4 @@ def _curve(path: Path, row: dict[str, Any]) -> pd.DataFrame:
 def _write(frame: pd.DataFrame, first: tuple[str, ...], path: Path) -> None:
     rest = sorted(name for name in frame.columns if name not in first)
     with atomic_write(path) as temporary:
-        frame.reindex(columns=[*first, *rest]).to_csv(temporary, index=False, lineterminator="\n")
+        frame.reindex(columns=[*first, *rest]).convert_dtypes().to_csv(temporary, index=False, lineterminator="\n")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pandas as pd
@@ -80,3 +80,12 @@ def listing(items: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     items = list(items)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "none"
+
+
+def summary_columns(summaries: Mapping[str, Summary]) -> dict[str, float | None]:
+    """A summary as CSV columns: the mean under the metric's own name."""
+    columns: dict[str, float | None] = {}
+    for metric, s in summaries.items():
+        columns |= {metric: s.mean, f"{metric}.median": s.median, f"{metric}.low": s.low, f"{metric}.high": s.high}
+        columns |= {f"{metric}.minimum": s.minimum, f"{metric}.maximum": s.maximum}
+    return columns

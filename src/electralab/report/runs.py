@@ -14,6 +14,13 @@ from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
 TEXT = ("model", "task", "method", "pretraining", "status", "reason", "recipe", "extensions", "kind", "notes", "phase")
+UNTRAINED = "random initialisation (never pretrained)"
+# The metrics that tables and figures compare between pretrainings, with their names in a sentence.
+COMPARED = {
+    "mlm_loss": "MLM loss",
+    "rtd_auc": "RTD AUC on the own generator",
+    "rtd_auc_unigram": "RTD AUC on unigram replacements",
+}
 BASELINES = {"tfidf": "TF-IDF + logistic regression"}
 
 
@@ -87,7 +94,7 @@ class Runs:
 
     def summaries(self, metric: str) -> dict[str, Summary]:
         """A pretraining metric by model over seeds; the seed scatter is pooled over the sizes of a sweep."""
-        found = {}
+        found: dict[str, Summary] = {}
         for _, rows in self.pretrained.groupby("pretraining"):
             found |= _summaries(rows, metric)
         return {model: found[model] for model in self.models if model in found}
@@ -119,13 +126,17 @@ class Runs:
         return rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
 
     def scores(self, cell: Cell) -> dict[str, Summary]:
-        """Accuracy by pretrained model over fine-tuning seeds, scatter pooled over the sizes of a sweep."""
+        """Accuracy by pretrained model, controls last; seed scatter pooled over the sizes of a sweep."""
         rows = self.cell_rows(cell)
         rows = rows[~rows["random_init"]]
         found: dict[str, Summary] = {}
         for _, group in rows.groupby("pretraining"):
             found |= _summaries(group, "accuracy")
-        return found
+        return dict(sorted(found.items(), key=lambda item: self._order(item[0])))
+
+    def _order(self, model: str) -> tuple[bool, str, float]:
+        name, _, size = model.rpartition("-g")
+        return name in self.controls, name, float(size)
 
     def by_seed(self, cell: Cell, model: str) -> dict[int, float]:
         """Accuracy of one model by seed."""
@@ -133,10 +144,21 @@ class Runs:
         rows = rows[rows["model"] == model].dropna(subset="metric.accuracy")
         return {int(seed): float(value) for seed, value in zip(rows["seed"], rows["metric.accuracy"])}
 
-    def random_models(self, cell: Cell | None = None) -> list[str]:
+    def random_models(self) -> list[str]:
         """Models that were never pretrained (the control of fine-tuning)."""
-        rows = self.finetuned if cell is None else self.cell_rows(cell)
-        return list(dict.fromkeys(rows.loc[rows["random_init"], "model"]))
+        return list(dict.fromkeys(self.finetuned.loc[self.finetuned["random_init"], "model"]))
+
+    def untrained_control(self, cell: Cell, model: str) -> str | None:
+        """The untrained model of a pretrained one's shape, of its initialization if there is one."""
+        rows = self.cell_rows(cell)
+        own = self.frame[(self.frame["stage"] == "pretrain") & (self.frame["model"] == model)]
+        rows = rows[rows["random_init"]]
+        if not own.empty:
+            first = own.iloc[0]
+            rows = rows[(rows["layers"] == first["layers"]) & (rows["hidden_size"] == first["hidden_size"])]
+            same = rows[rows["initialization"] == first["initialization"]]
+            rows = rows if same.empty else same
+        return None if rows.empty else str(rows["model"].iloc[0])
 
     def random_score(self, cell: Cell, model: str) -> Summary | None:
         """Accuracy of an untrained model over seeds, with its own scatter."""
@@ -146,7 +168,7 @@ class Runs:
     def baselines(self) -> dict[str, str]:
         """Baseline methods and their names for a reader."""
         rows = self.stage("baseline")
-        kinds = dict(zip(rows["method"], rows["kind"]))
+        kinds = {str(method): str(kind) for method, kind in zip(rows["method"], rows["kind"])}
         named = {method: BASELINES.get(kind, method) for method, kind in kinds.items()}
         several = len(set(named.values())) < len(named)
         return {method: f"{name} ({method})" if several else name for method, name in named.items()}

@@ -36,8 +36,8 @@ class Summary:
 def pooled_spread(groups: Sequence[Sequence[float]]) -> Spread | None:
     """The standard deviation within groups of runs, pooled over the groups (one-way analysis of variance).
 
-    Two seeds give one degree of freedom and a Student interval 18 times the standard error wide on either side's
-    sum; the sizes of one sweep, assumed to scatter alike, estimate their scatter together.
+    Two seeds alone have one degree of freedom: their interval is 12.7 standard errors to either side. The sizes of
+    a sweep are therefore assumed to scatter alike and estimate their scatter together.
 
     Returns:
         None when no group has two values.

@@ -1,0 +1,49 @@
+# make        set up .venv and run the default experiment
+# make test   set up and run linters, type checks and every test
+# make docs   regenerate the generated documentation
+# Extra Snakemake arguments: make ARGS="--configfile workflow/presets/smoke.yaml"
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := run
+.DELETE_ON_ERROR:
+.PHONY: run setup setup-dev lint test docs
+
+PYTHON ?= python3
+CORES ?= all
+ARGS ?=
+PIP := .venv/bin/python -m pip --disable-pip-version-check
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+run: setup
+	snakemake --cores $(CORES) all $(ARGS)
+
+setup: .venv/pipeline.stamp
+
+setup-dev: .venv/dev.stamp
+
+.venv/pipeline.stamp: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'ElectraLab needs Python 3.11 or newer, and $(PYTHON) is not: run make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --requirement requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+.venv/dev.stamp: requirements-dev.txt .venv/pipeline.stamp
+	$(PIP) install --quiet --requirement requirements-dev.txt
+	touch $@
+
+lint: setup-dev
+	ruff check .
+	ruff format --check .
+	mypy
+	snakefmt --check Snakefile workflow
+	lint-imports
+	snakemake --lint
+
+test: setup-dev lint
+	python -m pytest $(ARGS)
+
+docs: setup
+	python -m electralab docs

@@ -1,0 +1,1 @@
+"""Text and labelled tasks: where they come from, and how they are written down."""

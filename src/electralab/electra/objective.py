@@ -1,0 +1,136 @@
+"""The joint loss: the generator's masked language modelling plus replaced-token detection (ELECTRA paper, section 2).
+
+Shapes: B sequences, S positions, N selected tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from electralab.electra.corruption import Masking
+from electralab.electra.masked_lm import masked_lm
+from electralab.electra.pair import ElectraPair
+from electralab.errors import UserError
+
+Noise = Literal["generator", "unigram", "uniform"]
+
+
+class StepResult(NamedTuple):
+    """Losses of one batch and what evaluation needs. Nothing here has been copied to the host."""
+
+    loss: Tensor
+    """generator_weight * mlm_loss + discriminator_weight * rtd_loss."""
+    mlm_loss: Tensor | None
+    """Mean over the selected tokens, detached; None when the generator did not run."""
+    rtd_loss: Tensor
+    """Mean over the counted tokens, detached."""
+    rtd_logits: Tensor
+    """[B, S], detached."""
+    replaced: Tensor
+    """[B, S] bool, the labels: the discriminator's input differs from the original token."""
+    counted: Tensor | None
+    """[B, S] bool: tokens in the discriminator's loss; None means all."""
+    discriminator_ids: Tensor
+    """[B, S] int64."""
+    sampled_ids: Tensor
+    """[N] int64: the samples at `masking.positions`, also where they were not used."""
+
+
+@dataclass(frozen=True)
+class ElectraObjective:
+    """Weights and variants of the loss.
+
+    Args:
+        generator_weight: of the MLM loss.
+        discriminator_weight: of the RTD loss; 50 in the paper, for losses that are means.
+        loss_tokens: `all` real tokens count in the RTD loss (the paper), or the `non_special` ones (RC2020).
+        special_ids: what `non_special` leaves out.
+        unigram: [V] token frequencies or counts, for `noise="unigram"` only.
+    """
+
+    generator_weight: float = 1.0
+    discriminator_weight: float = 50.0
+    loss_tokens: Literal["all", "non_special"] = "all"
+    special_ids: tuple[int, ...] = ()
+    unigram: Tensor | None = None
+
+    def __call__(
+        self,
+        pair: ElectraPair,
+        input_ids: Tensor,
+        masking: Masking,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        noise: Noise = "generator",
+        samples: Tensor | None = None,
+    ) -> StepResult:
+        """Loss of one batch.
+
+        Args:
+            pair: the two networks.
+            input_ids: [B, S] int64, the original tokens.
+            masking: the selected tokens and uniforms (`corruption.mask_tokens`), on the same device.
+            attention_mask: [B, S], true at real tokens; None when there is no padding.
+            token_type_ids: [B, S] int64, or None.
+            noise: where replacements come from. `unigram` and `uniform` (over the vocabulary) do not run the
+                generator, which then has no loss: extensions that are not in the paper.
+            samples: [N] int64 to use in place of the drawn ones, to compare with another implementation.
+        """
+        originals = input_ids.flatten().index_select(0, masking.positions)
+        mlm_loss: Tensor | None = None
+        if noise == "generator":
+            hidden = pair.generator(masking.generator_ids, attention_mask, token_type_ids, masking.positions)
+            table, bias = pair.generator.embeddings.word.weight, pair.generator_head.bias
+            mlm_loss, drawn = masked_lm(pair.generator_head(hidden), table, bias, originals, masking.uniforms)
+        else:
+            drawn = self._noise(noise, pair.word_embeddings.shape[0], masking.uniforms)
+        sampled = drawn if samples is None else samples
+
+        # Flags, not boolean indexing: the latter would make a GPU wait to learn how many there are.
+        replacement = torch.where(masking.replaceable, sampled, originals)
+        discriminator_ids = input_ids.flatten().index_copy(0, masking.positions, replacement).view_as(input_ids)
+        # A sample that happens to be the original token is labelled original (section 2).
+        replaced = discriminator_ids != input_ids
+        logits = pair.discriminate(discriminator_ids, attention_mask, token_type_ids)
+        counted = self._counted(input_ids, attention_mask)
+        rtd_loss = _mean_detection_loss(logits.float(), replaced, counted)
+
+        loss = self.discriminator_weight * rtd_loss
+        if mlm_loss is not None:
+            loss = loss + self.generator_weight * mlm_loss
+            mlm_loss = mlm_loss.detach()
+        return StepResult(
+            loss, mlm_loss, rtd_loss.detach(), logits.detach(), replaced, counted, discriminator_ids, sampled
+        )
+
+    def _noise(self, noise: Noise, vocabulary: int, uniforms: Tensor) -> Tensor:
+        """Samples [N] from a fixed distribution, by inverting its cumulative distribution at the uniforms."""
+        if noise == "uniform":
+            return (uniforms * vocabulary).long()
+        if self.unigram is None:
+            raise UserError("noise 'unigram' needs the token counts: give `unigram` to the objective")
+        cumulative = self.unigram.to(uniforms.device, torch.float64).cumsum(0)
+        return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp_(max=vocabulary - 1)
+
+    def _counted(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        counted = None if attention_mask is None else attention_mask.bool()
+        if self.loss_tokens == "non_special":
+            ordinary = torch.ones_like(input_ids, dtype=torch.bool)
+            for special in self.special_ids:
+                ordinary &= input_ids != special
+            counted = ordinary if counted is None else counted & ordinary
+        return counted
+
+
+def _mean_detection_loss(logits: Tensor, replaced: Tensor, counted: Tensor | None) -> Tensor:
+    labels = replaced.to(logits.dtype)
+    if counted is None:
+        return F.binary_cross_entropy_with_logits(logits, labels)
+    weight = counted.to(logits.dtype)
+    total = F.binary_cross_entropy_with_logits(logits, labels, weight=weight, reduction="sum")
+    return total / weight.sum().clamp(min=1)

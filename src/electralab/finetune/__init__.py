@@ -1,0 +1,1 @@
+"""Fine-tuning and its baseline: labelled text and a model go in, a run record comes out."""

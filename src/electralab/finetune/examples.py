@@ -1,0 +1,156 @@
+"""A task as token ids, and the order in which its rows are read.
+
+Rows of like length share a batch, because padding costs as much as text: on short sentences this is ten times
+cheaper than padding to the maximum. Batches stay random: rows are sorted only within shuffled windows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from electralab.data.tasks import Example
+from electralab.tokens.tokenizer import TextEncoder
+
+Integers = npt.NDArray[np.int64]
+
+WINDOW_BATCHES = 50  # sorted together: wide enough for like lengths, narrow enough to stay random
+TUNING_FRACTION = 0.1
+
+# Independent random streams of one seed.
+_SAMPLE, _TUNING, _EPOCH = 1, 2, 3
+
+
+class LabelledBatch(NamedTuple):
+    """Rows padded to the longest of them; None = no padding at all, or one segment only."""
+
+    input_ids: Tensor  # [B, S] int64
+    attention_mask: Tensor | None  # [B, S] bool
+    token_type_ids: Tensor | None  # [B, S] int64
+    labels: Tensor  # [B] int64
+
+    def to(self, device: str) -> LabelledBatch:
+        """The batch on another device."""
+        mask, types = self.attention_mask, self.token_type_ids
+        return LabelledBatch(
+            self.input_ids.to(device),
+            None if mask is None else mask.to(device),
+            None if types is None else types.to(device),
+            self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True)
+class EncodedExamples:
+    """Tokenised rows end to end: `[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`, the pair with token type 1."""
+
+    tokens: Integers  # [total]
+    offsets: Integers  # [N + 1]
+    first_lengths: Integers  # [N] tokens up to the first [SEP], it included
+    labels: Integers  # [N]
+    pad_id: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def lengths(self) -> Integers:
+        """Tokens of every row, special tokens included, [N]."""
+        return np.diff(self.offsets)
+
+    def batch(self, rows: Integers) -> LabelledBatch:
+        """The given rows in the given order, padded to the longest of them."""
+        lengths = self.lengths[rows, None]
+        position = np.arange(lengths.max())
+        real = position < lengths
+        index = np.where(real, self.offsets[rows, None] + position, 0)
+        second = real & (position >= self.first_lengths[rows, None])
+        return LabelledBatch(
+            torch.from_numpy(np.where(real, self.tokens[index], self.pad_id)),
+            None if real.all() else torch.from_numpy(real),
+            torch.from_numpy(second.astype(np.int64)) if second.any() else None,
+            torch.from_numpy(self.labels[rows]),
+        )
+
+
+def encode_examples(examples: list[Example], tokenizer: TextEncoder, max_length: int) -> EncodedExamples:
+    """Tokenise a split once, every row cut to `max_length` tokens (special tokens included, at least 8)."""
+    texts = tokenizer.encode([example.text for example in examples])
+    with_pair = [index for index, example in enumerate(examples) if example.pair is not None]
+    pairs = dict(zip(with_pair, tokenizer.encode([examples[index].pair or "" for index in with_pair])))
+    rows, first_lengths = [], []
+    for index, text in enumerate(texts):
+        pair = pairs.get(index)
+        if pair is None:
+            row = [tokenizer.cls_id, *text[: max_length - 2], tokenizer.sep_id]
+            first_lengths.append(len(row))
+        else:
+            first, second = pair_lengths(len(text), len(pair), max_length - 3)
+            row = [tokenizer.cls_id, *text[:first], tokenizer.sep_id, *pair[:second], tokenizer.sep_id]
+            first_lengths.append(first + 2)
+        rows.append(row)
+    return EncodedExamples(
+        tokens=np.fromiter(chain.from_iterable(rows), np.int64),
+        offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
+        first_lengths=np.array(first_lengths, np.int64),
+        labels=np.array([example.label for example in examples], np.int64),
+        pad_id=tokenizer.pad_id,
+    )
+
+
+def pair_lengths(text: int, pair: int, budget: int) -> tuple[int, int]:
+    """Lengths after dropping tokens one by one from the end of the longer text, or of the pair when they are equal.
+
+    Source: google-research/bert, `_truncate_seq_pair`.
+    """
+    half = budget // 2
+    if text + pair <= budget:
+        return text, pair
+    if pair <= half:
+        return budget - pair, pair
+    if text <= budget - half:
+        return text, budget - text
+    return budget - half, half
+
+
+def sample_examples(examples: list[Example], size: int | None, seed: int) -> list[Example]:
+    """A seeded sample without replacement; a smaller sample of the same seed is part of a larger one."""
+    if size is None or size >= len(examples):
+        return examples
+    chosen = np.random.default_rng((seed, _SAMPLE)).permutation(len(examples))[:size]
+    return [examples[index] for index in chosen]
+
+
+def tuning_split(rows: int, seed: int) -> tuple[Integers, Integers]:
+    """Row numbers to train on and to choose hyperparameters on (10 %), disjoint, drawn by seed."""
+    order = np.random.default_rng((seed, _TUNING)).permutation(rows)
+    held = max(1, round(TUNING_FRACTION * rows))
+    return order[held:], order[:held]
+
+
+def training_batches(rows: Integers, lengths: Integers, batch_size: int, seed: int, epoch: int) -> list[Integers]:
+    """One epoch: every row once, in batches of like length, in an order drawn by seed and epoch.
+
+    Args:
+        rows: row numbers to draw from.
+        lengths: tokens of every row of the split, indexed by row number.
+    """
+    generator = np.random.default_rng((seed, _EPOCH, epoch))
+    shuffled = generator.permutation(rows)
+    window = WINDOW_BATCHES * batch_size
+    batches = []
+    for start in range(0, len(shuffled), window):
+        batches += evaluation_batches(shuffled[start : start + window], lengths, batch_size)
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def evaluation_batches(rows: Integers, lengths: Integers, batch_size: int) -> list[Integers]:
+    """Every row once, shortest first; nothing is dropped."""
+    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    return [ordered[start : start + batch_size] for start in range(0, len(ordered), batch_size)]

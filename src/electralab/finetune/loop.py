@@ -1,0 +1,131 @@
+"""The fine-tuning loop and the evaluation pass of a classifier."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from electralab.config import FullFinetuning
+from electralab.errors import UserError
+from electralab.finetune.classifier import Classifier
+from electralab.finetune.examples import EncodedExamples, Integers, evaluation_batches, training_batches
+from electralab.finetune.layerwise import CLIP_NORM, build_optimizer, linear_schedule, set_learning_rate
+
+EVALUATION_BATCH_SIZE = 128
+CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
+REMEDY = "use a lower learning rate or a longer warm-up, and check that the pretrained model is sound"
+
+
+def train_classifier(
+    classifier: Classifier,
+    examples: EncodedExamples,
+    rows: Integers,
+    settings: FullFinetuning,
+    learning_rate: float,
+    seed: int,
+    device: str,
+    run: str,
+) -> int:
+    """Train in place on the given rows; return the number of real tokens read.
+
+    Dropout draws from torch's global generator, which the caller seeds; the order of rows is a function of `seed`.
+
+    Args:
+        classifier: the model, on `device`.
+        examples: the training split.
+        rows: row numbers to train on.
+        settings: epochs, batch size, schedule and decays.
+        learning_rate: peak rate of the head.
+        seed: draws the batches.
+        device: where to compute.
+        run: names the run in progress and errors.
+
+    Raises:
+        UserError: the loss is no longer a finite number.
+    """
+    from tqdm import tqdm
+
+    optimizer = build_optimizer(classifier, learning_rate, settings.layerwise_lr_decay, settings.weight_decay)
+    lengths = examples.lengths
+    steps = settings.epochs * math.ceil(len(rows) / settings.batch_size)
+    warmup_steps = int(settings.warmup_fraction * steps)
+    classifier.train()
+    step, started = 0, time.monotonic()
+    # `None` hides the bar unless stderr is a terminal.
+    with tqdm(desc=run, total=steps, unit="step", dynamic_ncols=True, disable=None) as bar:
+        for epoch in range(settings.epochs):
+            unchecked: list[Tensor] = []
+            total = 0.0
+            batches = training_batches(rows, lengths, settings.batch_size, seed, epoch)
+            for index, batch_rows in enumerate(batches):
+                set_learning_rate(optimizer, linear_schedule(step, steps, warmup_steps))
+                unchecked.append(_training_step(classifier, optimizer, examples, batch_rows, device))
+                step += 1
+                if len(unchecked) == CHECK_LOSS_EVERY or index == len(batches) - 1:
+                    total += _checked_sum(unchecked, step, steps, run)
+                    unchecked = []
+                    bar.set_postfix_str(f"epoch {epoch + 1}, loss {total / (index + 1):.3f}", refresh=False)
+                bar.update()
+            if bar.disable:
+                shown = f"epoch {epoch + 1}/{settings.epochs}, loss {total / len(batches):.3f}"
+                print(f"{run}: {shown}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+    return settings.epochs * int(lengths[rows].sum())
+
+
+def predict(
+    classifier: Classifier, examples: EncodedExamples, rows: Integers, device: str, run: str
+) -> npt.NDArray[np.float64]:
+    """Log-probabilities of the given rows, [rows, labels], in the order of `rows`.
+
+    Raises:
+        UserError: the model answers with something that is not a finite number.
+    """
+    classifier.eval()
+    lengths = examples.lengths[rows]
+    result = np.empty((len(rows), classifier.head.out_features))
+    with torch.inference_mode():
+        for batch in evaluation_batches(np.arange(len(rows)), lengths, EVALUATION_BATCH_SIZE):
+            input_ids, attention_mask, token_type_ids, _ = examples.batch(rows[batch]).to(device)
+            with _autocast(device):
+                logits = classifier(input_ids, attention_mask, token_type_ids)
+            result[batch] = logits.double().log_softmax(dim=-1).cpu().numpy()
+    if not np.isfinite(result).all():
+        raise UserError(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
+    return result
+
+
+def _training_step(
+    classifier: Classifier, optimizer: torch.optim.AdamW, examples: EncodedExamples, rows: Integers, device: str
+) -> Tensor:
+    """One update; the loss is returned without waiting for it."""
+    input_ids, attention_mask, token_type_ids, labels = examples.batch(rows).to(device)
+    with _autocast(device):
+        logits = classifier(input_ids, attention_mask, token_type_ids)
+    loss = F.cross_entropy(logits.float(), labels)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(classifier.parameters(), CLIP_NORM)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.detach()
+
+
+def _autocast(device: str) -> torch.autocast:
+    """bf16 on a GPU that has it; a CPU computes in fp32, because emulated bf16 is slower and less exact."""
+    gpu = device.startswith("cuda")
+    return torch.autocast("cuda" if gpu else "cpu", torch.bfloat16, enabled=gpu and torch.cuda.is_bf16_supported())
+
+
+def _checked_sum(losses: list[Tensor], done: int, steps: int, run: str) -> float:
+    """Sum of the latest losses, the last of which is that of step `done`."""
+    values = torch.stack(losses).tolist()
+    for step, value in enumerate(values, start=done - len(values) + 1):
+        if not math.isfinite(value):
+            raise UserError(f"{run}: the loss is {value} at step {step} of {steps}: {REMEDY}")
+    return float(sum(values))

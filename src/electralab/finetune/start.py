@@ -1,0 +1,61 @@
+"""Where fine-tuning starts: a pretrained discriminator, or the same network untrained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from electralab.electra.convert import load_encoder
+from electralab.electra.encoder import ElectraConfig, Encoder
+from electralab.electra.initialization import initialize
+from electralab.errors import UserError
+from electralab.files import sha256
+from electralab.plan import FinetuneSpec, RandomInit
+from electralab.tokens.tokenizer import TextEncoder
+
+
+def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | None) -> tuple[Encoder, str]:
+    """The encoder before fine-tuning, and the checksum of its weights or how they were drawn.
+
+    Args:
+        spec: the run.
+        tokenizer: the tokenizer that the run reads its task with.
+        model: run record of the pretraining, beside its `discriminator/`; None for the untrained control.
+
+    Raises:
+        UserError: the pretrained model is not there, or has fewer word pieces than the tokenizer.
+    """
+    if spec.random_init is not None:
+        return _untrained(
+            spec.random_init, spec.seed, tokenizer
+        ), f"{spec.random_init.initialization}, seed {spec.seed}"
+    if model is None:
+        raise UserError(f"model {spec.model} was pretrained: name its run record with --model")
+    folder = model.parent / "discriminator"
+    encoder, config = load_encoder(folder)
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UserError(
+            f"the tokenizer has {tokenizer.vocab_size} entries and {folder} embeds {config.vocab_size}: "
+            "use the tokenizer that the model was trained with"
+        )
+    return encoder, sha256(folder / "model.safetensors")
+
+
+def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:
+    shape = random_init.shape
+    torch.manual_seed(seed)
+    encoder = Encoder(
+        ElectraConfig(
+            vocab_size=tokenizer.vocab_size,
+            embedding_size=shape.embedding_size,
+            hidden_size=shape.hidden_size,
+            layers=shape.layers,
+            attention_heads=shape.attention_heads,
+            intermediate_size=shape.intermediate_size,
+            max_positions=shape.max_positions,
+            pad_token_id=tokenizer.pad_id,
+        )
+    )
+    initialize(encoder, random_init.initialization)
+    return encoder

@@ -1,0 +1,160 @@
+"""Figure `generator_size`: left, what the pretraining reached; right, what it was worth on each task."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from electralab.report.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    WIDTH,
+    bottom_legend,
+)
+from electralab.report.runs import Cell, Runs
+from electralab.report.statistics import Summary
+
+NOTE = "bars: 95 % interval over seeds; dots: seeds; hollow: one seed"
+SEEDS_BESIDE = 2.5  # seeds stand this far to the right of their mean, in units of the size axis
+DODGE = 1.0  # two quantities in one panel stand this far to either side of their size
+CONTROL = "control without the extensions"
+LINES = ("-", "--", "-.", ":")
+
+
+def generator_size(runs: Runs, curves: pd.DataFrame) -> Figure:
+    """MLM loss and RTD AUC (left) and the score on each task (right) against the generator's size.
+
+    Points with a bar are means with a 95 % interval over seeds, small dots are seeds, a hollow point is one seed.
+    """
+    del curves  # every figure is called alike
+    cells = runs.cells
+    columns = math.ceil(len(cells) / 2)
+    figure = Figure(figsize=(WIDTH, 6.2 if cells else 3.6), layout="constrained")
+    if not cells:
+        panels = list(figure.subplots(1, 2))
+    else:
+        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, max(1.0, 0.85 * columns))).flat
+        panels = list(left.subplots(2, 1))
+        # One scale for all tasks: a difference looks as large as it is.
+        grid = list(right.subplots(2 if len(cells) > 1 else 1, columns, squeeze=False, sharey=True).flat)
+        for panel in grid[len(cells) :]:
+            panel.set_axis_off()
+        panels += grid[: len(cells)]
+        right.supylabel("validation accuracy", fontsize="medium")
+    _mlm(panels[0], runs)
+    _detection(panels[1], runs)
+    for panel, cell in zip(panels[2:], cells):
+        _task(panel, runs, cell)
+    for panel in panels:
+        _size_axis(panel, runs)
+    bottom_legend(figure, panels, 4, NOTE)
+    return figure
+
+
+def _mlm(panel: Axes, runs: Runs) -> None:
+    panel.set_title("MLM loss (nat)")
+    _series(panel, runs, "mlm_loss", BLUE, "o", "mean over seeds")
+    panel.axhline(
+        runs.pretrained["metric.unigram_cross_entropy"].mean(),
+        color=BLACK,
+        linewidth=1,
+        linestyle="-.",
+        label="unigram cross-entropy",
+    )
+
+
+def _detection(panel: Axes, runs: Runs) -> None:
+    panel.set_title("RTD AUC")
+    _series(panel, runs, "rtd_auc", VERMILLION, "s", "AUC, own generator", -DODGE)
+    _series(panel, runs, "rtd_auc_unigram", GREEN, "^", "AUC, unigram replacements", DODGE)
+    panel.axhline(0.5, color=BLACK, linewidth=1, label="chance (AUC)")
+
+
+def _series(panel: Axes, runs: Runs, metric: str, color: str, marker: str, label: str, shift: float = 0) -> None:
+    summaries = runs.summaries(metric)
+    rows = runs.pretrained
+    for index, sweep in enumerate(runs.sweeps):
+        models = [model for model in runs.sizes(sweep) if model in summaries]
+        named = label if len(runs.sweeps) == 1 else f"{label}, {sweep}"
+        seeds = {m: list(rows.loc[rows["model"] == m, f"metric.{metric}"].dropna()) for m in models}
+        _points(panel, {m: summaries[m] for m in models}, seeds, color, marker, named, LINES[index % len(LINES)], shift)
+    for model in runs.models:
+        if runs.is_control(model) and model in summaries:
+            _control(panel, _size(model) + 2 * shift, summaries[model].mean, color)
+
+
+def _control(panel: Axes, x: float, y: float, color: str) -> None:
+    """A cross in the colour of its quantity; the legend shows it once, in black."""
+    panel.plot(x, y, color=color, marker="X", markersize=8, linestyle="", markeredgecolor="white", markeredgewidth=0.5)
+    panel.plot([], [], color=BLACK, marker="X", markersize=7, linestyle="", label=CONTROL)
+
+
+def _points(
+    panel: Axes,
+    summaries: Mapping[str, Summary],
+    seeds: Mapping[str, Sequence[float]],
+    color: str,
+    marker: str,
+    label: str,
+    line: str,
+    shift: float = 0,
+) -> None:
+    """Means joined by a line, seeds as dots beside them, an interval where there is one, hollow where not."""
+    sizes = [_size(model) + shift for model in summaries]
+    means = [summary.mean for summary in summaries.values()]
+    panel.plot(sizes, means, color=color, marker=marker, markersize=5, linewidth=1.4, linestyle=line, label=label)
+    for size, (model, summary) in zip(sizes, summaries.items()):
+        if summary.low is None or summary.high is None:
+            panel.plot(size, summary.mean, marker=marker, markersize=5, color=color, markerfacecolor="white")
+            continue
+        bar = [[summary.mean - summary.low], [summary.high - summary.mean]]
+        panel.errorbar(size, summary.mean, bar, color=color, capsize=2.5, elinewidth=1)
+        beside = [size + SEEDS_BESIDE] * len(seeds[model])
+        panel.plot(beside, seeds[model], linestyle="", marker="o", markersize=2.2, color=color, alpha=0.7)
+
+
+def _task(panel: Axes, runs: Runs, cell: Cell) -> None:
+    panel.set_title(runs.cell_label(cell))
+    scores = runs.scores(cell)
+    for index, sweep in enumerate(runs.sweeps):
+        models = [model for model in runs.sizes(sweep) if model in scores]
+        seeds = {model: list(runs.by_seed(cell, model).values()) for model in models}
+        label = "mean over seeds" if len(runs.sweeps) == 1 else f"mean over seeds, {sweep}"
+        _points(panel, {m: scores[m] for m in models}, seeds, BLUE, "o", label, LINES[index % len(LINES)])
+    for model in scores:
+        if runs.is_control(model):
+            _control(panel, _size(model), scores[model].mean, BLUE)
+    for model in runs.random_models():
+        summary = runs.random_score(cell, model)
+        if summary is not None:
+            panel.axhline(summary.mean, color=ORANGE, linewidth=1.4, linestyle="--", label="random initialisation")
+            if summary.low is not None and summary.high is not None:
+                panel.axhspan(summary.low, summary.high, color=ORANGE, alpha=0.15, linewidth=0)
+    for method, name in runs.baselines().items():
+        accuracy = runs.baseline_accuracy(cell.task, method)
+        if accuracy is not None:
+            panel.axhline(accuracy, color=PURPLE, linewidth=1.4, linestyle="-.", label=name)
+    rate = runs.task_value(cell.task, "majority_rate")
+    if rate is not None:
+        panel.axhline(rate, color=GREY, linewidth=1, linestyle=":", label="majority class")
+
+
+def _size(model: str) -> float:
+    return float(model.rpartition("-g")[2])
+
+
+def _size_axis(panel: Axes, runs: Runs) -> None:
+    sizes = sorted({_size(model) for model in runs.models})
+    panel.set_xticks(sizes, [f"{size:g}" for size in sizes])
+    margin = max(7.0, 30 - (max(sizes) - min(sizes)) / 2)
+    panel.set_xlim(min(sizes) - margin, max(sizes) + margin)
+    panel.set_xlabel("generator size (%)")

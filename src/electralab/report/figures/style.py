@@ -1,0 +1,88 @@
+"""How every figure looks: Okabe-Ito colours, README width, deterministic files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from electralab.files import atomic_write
+
+BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+    "#6E6E6E",
+)
+SERIES = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE)  # Okabe and Ito, 2008; yellow is too faint on white
+MARKERS = ("o", "s", "^", "D", "v", "P")
+WIDTH = 10.0  # inches: text of 9 points stays legible when a README shows it 900 pixels wide
+
+SETTINGS: Any = {
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E6E6E6",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "figure.facecolor": "white",
+    "svg.hashsalt": "electralab",
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw and save inside this context; the reader's own matplotlibrc does not take part."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS)
+        yield
+
+
+def series_style(index: int) -> dict[str, Any]:
+    """Colour and marker of the n-th line; past the palette the lines become dotted."""
+    dotted = index >= len(SERIES)
+    return {
+        "color": SERIES[index % len(SERIES)],
+        "marker": MARKERS[index % len(MARKERS)],
+        "linestyle": ":" if dotted else "-",
+    }
+
+
+def bottom_legend(figure: Figure, axes: list[Axes], columns: int, title: str | None = None) -> None:
+    """One legend for all panels, each label once, under them."""
+    entries: dict[str, Any] = {}
+    for panel in axes:
+        for handle, label in zip(*panel.get_legend_handles_labels()):
+            entries.setdefault(label, handle)
+    figure.legend(
+        list(entries.values()),
+        list(entries),
+        loc="outside lower center",
+        ncols=min(columns, len(entries)),
+        title=title,
+        title_fontsize=9,
+    )
+
+
+def save(figure: Figure, svg: Path, png: Path) -> None:
+    """Write both files; the same figure gives the same bytes (no date, fixed ids)."""
+    with atomic_write(svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    with atomic_write(png) as temporary:
+        figure.savefig(temporary, format="png", dpi=180, metadata={"Software": None})

@@ -1,0 +1,225 @@
+"""Training batches sliced from the token cache. Batch i is a function of (seed, i): resuming needs nothing but i.
+
+Shapes: B sequences of S tokens. Only numpy and torch are imported.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from electralab.errors import UserError
+from electralab.tokens.cache import TokenCache
+from electralab.tokens.shuffle import Words, draw, shuffled, uniform
+
+Kind = Literal["packed", "document_window", "sentence_pair"]
+Array = np.ndarray[Any, Any]
+
+SINGLE_SEGMENT_PROBABILITY = 0.1  # google-research/electra, build_pretraining_dataset.py
+SHORT_EXAMPLE_PROBABILITY = 0.05
+SHORTEST_EXAMPLE = 5
+EXAMPLES_TO_MEASURE = 4096
+
+
+class Batch(NamedTuple):
+    """One batch on the CPU.
+
+    Attributes:
+        input_ids: [B, S] int64.
+        attention_mask: [B, S] bool, True for real tokens; None where nothing is ever padded.
+        token_type_ids: [B, S] int64; None where every token is of type 0.
+    """
+
+    input_ids: torch.Tensor
+    attention_mask: torch.Tensor | None
+    token_type_ids: torch.Tensor | None
+
+
+class Batches(ABC):
+    """An endless sequence of batches: shuffled epochs, each in an order of its own, one after the other.
+
+    Args:
+        cache: one part of a token cache.
+        sequence_length: S.
+        batch_size: B, sequences per batch (per micro-batch, where gradients are accumulated).
+        seed: of the order and of every random choice.
+
+    Raises:
+        UserError: the cache holds less than one sequence.
+    """
+
+    def __init__(self, cache: TokenCache, sequence_length: int, batch_size: int, seed: int) -> None:
+        self.cache = cache
+        self.sequence_length = sequence_length
+        self.batch_size = batch_size
+        self.seed = seed
+        per_shard = [self._examples_in(shard) for shard in range(len(cache.streams))]
+        self._first_example = np.cumsum([0, *per_shard])
+        self.examples = int(self._first_example[-1])
+        if not self.examples:
+            raise UserError(
+                f"the {cache.part} part of the token cache has {cache.tokens} tokens, less than one sequence of "
+                f"{sequence_length}: use a larger corpus or a shorter sequence_length"
+            )
+
+    def batch(self, index: int) -> Batch:
+        """Batch number `index` (0, 1, ...), whatever was asked for before."""
+        position = np.arange(index * self.batch_size, (index + 1) * self.batch_size, dtype=np.uint64)
+        example = shuffled(position, self.examples, self.seed).astype(np.int64)
+        shard = np.searchsorted(self._first_example, example, "right") - 1
+        return self._assemble(shard, example - self._first_example[shard], position)
+
+    @property
+    def epoch_batches(self) -> float:
+        """Batches per epoch; not a whole number where an epoch ends inside a batch."""
+        return self.examples / self.batch_size
+
+    @property
+    def real_token_fraction(self) -> float:
+        """Share of the positions that are not padding, measured on the first 4,096 examples (or one epoch)."""
+        batches = max(1, min(self.examples, EXAMPLES_TO_MEASURE) // self.batch_size)
+        masks = [self.batch(index).attention_mask for index in range(batches)]
+        return float(np.mean([1.0 if mask is None else mask.float().mean().item() for mask in masks]))
+
+    def _windows(self, shard: Array, example: Array, width: int) -> Array:
+        """Window number `example` of `width` tokens of each stream, uint16 [B, width]."""
+        streams, starts = self.cache.streams, (example * width).tolist()
+        slices = [streams[number][start : start + width] for number, start in zip(shard.tolist(), starts)]
+        return np.concatenate(slices).reshape(len(slices), width)
+
+    @abstractmethod
+    def _examples_in(self, shard: int) -> int:
+        """How many examples an epoch takes from a shard."""
+
+    @abstractmethod
+    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
+        """The batch of these examples, given by shard and number in the shard; `position` keys random draws."""
+
+
+class PackedBatches(Batches):
+    """Documents end to end: [CLS], then S - 1 tokens of the stream, in which [SEP] ends every document.
+
+    Every token of the cache is in exactly one sequence of an epoch, but for the last S - 2 or fewer of a shard.
+    """
+
+    def _examples_in(self, shard: int) -> int:
+        return len(self.cache.streams[shard]) // (self.sequence_length - 1)
+
+    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:  # noqa: ARG002
+        input_ids = np.empty((len(shard), self.sequence_length), np.int64)
+        input_ids[:, 0] = self.cache.cls_id
+        input_ids[:, 1:] = self._windows(shard, example, self.sequence_length - 1)
+        return Batch(torch.from_numpy(input_ids), None, None)
+
+
+class DocumentWindowBatches(Batches):
+    """RC2020's dynamic segment: [CLS], up to S - 2 tokens of one document from a random offset, [SEP], padding.
+
+    cccwam/rc2020_electra, features_document_electra.py: an epoch holds one window of every document. (There the last
+    window of a document is never drawn, an off-by-one; here it is.)
+    """
+
+    def _examples_in(self, shard: int) -> int:
+        return len(self.cache.offsets[shard]) - 1
+
+    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
+        cache, width = self.cache, self.sequence_length - 2
+        input_ids = np.full((len(shard), self.sequence_length), cache.pad_id, np.int64)
+        lengths = np.empty((len(shard), 1), np.int64)
+        offset_draws = uniform(draw(self.seed, 1, position)).tolist()
+        for row, (number, document, offset) in enumerate(zip(shard.tolist(), example.tolist(), offset_draws)):
+            start, end = cache.offsets[number][document : document + 2].tolist()
+            length = end - start - 1  # without the separator
+            start += int(offset * (max(0, length - width) + 1))
+            length = min(length, width)
+            input_ids[row, 1 : length + 1] = cache.streams[number][start : start + length]
+            input_ids[row, length + 1] = cache.sep_id
+            lengths[row] = length + 2
+        input_ids[:, 0] = cache.cls_id
+        mask = np.arange(self.sequence_length) < lengths
+        return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), None)
+
+
+class SentencePairBatches(Batches):
+    """Google's A/B segments: [CLS] A [SEP] B [SEP], types 0 and 1 (google-research/electra,
+    build_pretraining_dataset.py, with the OpenWebText setting that documents follow each other).
+
+    An example is S - 2 tokens of the stream. It ends early at the first sentence end after a target length, which is
+    random in 5 % of the examples; 10 % of the examples have A only. Google's example starts with a line and loses what
+    goes beyond S; here the examples tile the stream and sentences end at `.`, `!`, `?` or the end of a document, so
+    that any example can be built alone.
+    """
+
+    def _examples_in(self, shard: int) -> int:
+        return len(self.cache.streams[shard]) // (self.sequence_length - 2)
+
+    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
+        cache, length, width = self.cache, self.sequence_length, self.sequence_length - 2
+        windows = self._windows(shard, example, width)
+        single, short, target, overflow = (uniform(draw(self.seed, stream, position)) for stream in (1, 2, 3, 4))
+        shortest = min(SHORTEST_EXAMPLE, length)
+        targets = np.where(
+            short < SHORT_EXAMPLE_PROBABILITY, shortest + (target * (length - shortest + 1)).astype(np.int64), length
+        )
+        first_targets = np.where(single < SINGLE_SEGMENT_PROBABILITY, length, (targets - 3) // 2)
+        ends = np.isin(windows, [*cache.sentence_end_ids, cache.sep_id])
+
+        input_ids = np.full((len(shard), length), cache.pad_id, np.int64)
+        token_type_ids = np.zeros_like(input_ids)
+        lengths = np.empty((len(shard), 1), np.int64)
+        for row, window in enumerate(windows):
+            sentences = _sentences(window, ends[row], cache.sep_id, int(targets[row]))
+            first, second = _segments(sentences, int(first_targets[row]), overflow[row] < 0.5)
+            second = second[: max(0, length - len(first) - 3)]
+            used = len(first) + 2
+            input_ids[row, 1 : used - 1] = first
+            input_ids[row, used - 1] = cache.sep_id
+            if second:
+                used += len(second) + 1
+                input_ids[row, used - 1 - len(second) : used - 1] = second
+                input_ids[row, used - 1] = cache.sep_id
+                token_type_ids[row, used - 1 - len(second) : used] = 1
+            lengths[row] = used
+        input_ids[:, 0] = cache.cls_id
+        mask = np.arange(length) < lengths
+        return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.from_numpy(token_type_ids))
+
+
+def _sentences(window: Array, ends: Array, sep_id: int, target: int) -> list[list[int]]:
+    """Cut a window at its sentence ends, drop the separators, stop when `target` tokens are reached."""
+    sentences, start, total = [], 0, 0
+    for end in [*(np.flatnonzero(ends) + 1).tolist(), len(window)]:
+        sentence = window[start:end].tolist()
+        if sentence and sentence[-1] == sep_id:
+            sentence.pop()
+        start = end
+        if sentence:
+            sentences.append(sentence)
+            total += len(sentence)
+        if total >= target:
+            break
+    return sentences
+
+
+def _segments(sentences: list[list[int]], first_target: int, may_overflow: bool) -> tuple[list[int], list[int]]:
+    """Google's split: a sentence joins A if A is empty, if it fits, or (once, by a coin) if it makes A overflow."""
+    first: list[int] = []
+    second: list[int] = []
+    for sentence in sentences:
+        fits = len(first) + len(sentence) < first_target
+        overflows = not second and len(first) < first_target and may_overflow
+        (first if not first or fits or overflows else second).extend(sentence)
+    return first, second
+
+
+def make_batches(kind: Kind, cache: TokenCache, sequence_length: int, batch_size: int, seed: int) -> Batches:
+    """Batches of one kind from one part of a token cache (arguments and errors: see `Batches`)."""
+    kinds: dict[str, type[Batches]] = {
+        "packed": PackedBatches,
+        "document_window": DocumentWindowBatches,
+        "sentence_pair": SentencePairBatches,
+    }
+    return kinds[kind](cache, sequence_length, batch_size, seed)

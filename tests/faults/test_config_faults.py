@@ -1,0 +1,111 @@
+"""A bad config on the command line: one line that names the thing and the remedy, status 1, no traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import pytest
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+BAD = {
+    "unknown key": ("pretraining: {tiny: {lerning_rate: 0.1}}", ["pretraining.tiny.lerning_rate", "configuration.md"]),
+    "unknown section": ("finetuning: {}", ["'finetuning'", "configuration.md"]),
+    "wrong type": ("pretraining: {tiny: {steps: many}}", ["pretraining.tiny.steps", "integer", "many"]),
+    "number as text": ("pretraining: {tiny: {learning_rate: 1e-4}}", ["learning_rate", "1.0e-04"]),
+    "unknown task": (
+        "run: {finetuning: [{models: [tiny], tasks: [mnli], methods: [quick_full]}]}",
+        ["run.finetuning[0].tasks", "'mnli'", "boolq"],
+    ),
+    "unknown method": (
+        "run: {finetuning: [{models: [tiny], tasks: [boolq], methods: [lora]}]}",
+        ["run.finetuning[0].methods", "'lora'", "quick_full"],
+    ),
+    "unknown model": (
+        "run: {finetuning: [{models: [bert], tasks: [boolq], methods: [quick_full]}]}",
+        ["run.finetuning[0].models", "'bert'", "tiny_random"],
+    ),
+    "generator of size 0": ("pretraining: {tiny: {generator_sizes: [0.0]}}", ["generator size 0", "(0, 1]"]),
+    "generator too large": ("pretraining: {tiny: {generator_sizes: [1.5]}}", ["generator size 1.5", "(0, 1]"]),
+    "sequence too long": (
+        "pretraining: {tiny: {sequence_length: 257}}",
+        ["sequence_length 257", "max_positions 256"],
+    ),
+    "vocabulary too large": (
+        "tokenizers: {wordpiece_2k: {vocab_size: 65536}}",
+        ["tokenizers.wordpiece_2k", "65536", "uint16"],
+    ),
+    "not a mapping": ("- a list", ["overlay.yaml", "mapping"]),
+    "empty": ("", ["overlay.yaml", "mapping"]),
+    "not YAML": ("name: [unclosed", ["cannot read", "overlay.yaml"]),
+}
+
+
+def only_line(done: CompletedProcess[str]) -> str:
+    """The one line that a mistake may print."""
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 1, done.stderr
+    assert "Traceback" not in done.stderr
+    return lines[0]
+
+
+@pytest.mark.parametrize(("overlay", "parts"), BAD.values(), ids=BAD)
+def test_bad_config_is_one_line(overlay: str, parts: list[str], tmp_path: Path, root: Path, electralab: Run) -> None:
+    path = tmp_path / "overlay.yaml"
+    path.write_text(overlay)
+    line = only_line(electralab("validate", "--config", root / "config.yaml", path))
+    assert line.startswith("electralab: ")
+    assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize("content", [b"name: caf\xe9", b"\xff\xfen\x00a\x00", b"name: \x00"])
+def test_unreadable_encoding_is_one_line(content: bytes, tmp_path: Path, electralab: Run) -> None:
+    path = tmp_path / "latin1.yaml"
+    path.write_bytes(content)
+    assert "latin1.yaml" in only_line(electralab("validate", "--config", path))
+
+
+@pytest.mark.parametrize("what", ["absent", "a folder"])
+def test_unreadable_file_is_one_line(what: str, tmp_path: Path, electralab: Run) -> None:
+    path = tmp_path / "absent.yaml" if what == "absent" else tmp_path
+    assert str(path) in only_line(electralab("validate", "--config", path))
+
+
+def test_debug_shows_the_traceback(tmp_path: Path, electralab: Run) -> None:
+    done = electralab("validate", "--debug", "--config", tmp_path / "absent.yaml")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "UserError" in done.stderr
+
+
+def test_good_config_says_so(root: Path, electralab: Run) -> None:
+    done = electralab("validate", "--config", root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("smoke: valid")
+
+
+@pytest.mark.parametrize("damage", ["{}", "not json", '{"model": "x", "colour": 1}'])
+def test_bad_spec_of_a_job_is_one_line(damage: str, tmp_path: Path, electralab: Run) -> None:
+    arguments = ["--spec", damage, "--task", tmp_path / "manifest.json", "--out", tmp_path / "run.json"]
+    assert "--spec" in only_line(electralab("baseline", *arguments))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["unknown key", "generator too large", "unknown task"])
+def test_workflow_stops_before_the_dag_and_leaves_results_alone(name: str, tmp_path: Path, snakemake: Run) -> None:
+    overlay, parts = BAD[name]
+    (tmp_path / "overlay.yaml").write_text(overlay)
+    result = tmp_path / "results" / "quick" / "runs.csv"
+    result.parent.mkdir(parents=True)
+    result.write_text("earlier")
+    done = snakemake(tmp_path, "--cores", "1", "all", "--configfile", tmp_path / "overlay.yaml")
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in output
+    assert "Building DAG" not in output
+    assert [part for part in parts if part not in output] == []
+    assert result.read_text() == "earlier"

@@ -1,0 +1,238 @@
+"""Constructed run records for tests of the report. The numbers are invented and are results of nothing."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+from electralab.config import FullFinetuning, Pretraining, Shape, TfidfBaseline, model_name
+from electralab.plan import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
+from electralab.records import Cost, Provenance, RunRecord, write_record
+
+SIZES = (0.125, 0.25, 0.5, 0.75, 1.0)
+EXTENSIONS = ["position_aware_init", "unigram_warmup"]
+SHAPE = Shape(
+    layers=2, hidden_size=128, embedding_size=128, attention_heads=4, intermediate_size=512, max_positions=256
+)
+UNIGRAM = 6.4
+
+
+class Builder:
+    """Writes records into a folder and remembers their paths."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.records: list[Path] = []
+
+    def write(self, record: RunRecord) -> Path:
+        path = self.folder / f"{len(self.records):03d}" / "run.json"
+        write_record(path, record)
+        self.records.append(path)
+        return path
+
+    def pretrain(
+        self,
+        size: float,
+        seed: int,
+        *,
+        name: str = "tiny",
+        control: bool = False,
+        curve: bool = True,
+        status: str = "ok",
+        **metrics: float,
+    ) -> Path:
+        settings = Pretraining(
+            corpus="prose",
+            tokenizer="wordpiece",
+            discriminator=SHAPE,
+            generator_sizes=[size],
+            seeds=[seed],
+            sequence_length=64,
+            batch_size=16,
+            steps=1400,
+            initialization="normal" if control else "position_aware_init",
+            unigram_warmup=0.0 if control else 0.3,
+        )
+        model = model_name(name, size)
+        path = self.write(
+            RunRecord(
+                stage="pretrain",
+                model=model,
+                seed=seed,
+                status=status,  # type: ignore[arg-type]
+                reason=None if status == "ok" else "the loss became NaN at step 300",
+                recipe="paper",
+                extensions=settings.extensions,
+                metrics=pretraining_metrics(size, seed, control) | metrics if status == "ok" else {},
+                cost=cost(
+                    flops={"electra_paper": 3e13 * (1 + size), "matmul_3x": 2.7e13 * (1 + size)},
+                    parameters={
+                        "discriminator": 700_000,
+                        "discriminator_backbone": 690_000,
+                        "generator": int(600_000 * size),
+                        "total": 700_000 + int(300_000 * size),
+                    },
+                    tokens=1_400_000,
+                ),
+                provenance=provenance(),
+                spec=PretrainSpec(model=model, generator_size=size, seed=seed, settings=settings).model_dump(
+                    mode="json"
+                ),
+            )
+        )
+        if curve:
+            write_curve(path.with_name("evaluation.csv"), size, seed, control)
+        return path
+
+    def finetune(
+        self,
+        model: str,
+        task: str,
+        seed: int,
+        accuracy: float,
+        *,
+        method: str = "full",
+        synthetic: bool = False,
+        untrained: bool = False,
+        status: str = "ok",
+        rows: int = 1000,
+        majority: bool = False,
+        shape: Shape = SHAPE,
+    ) -> Path:
+        spec = FinetuneSpec(
+            model=model,
+            task=task,
+            method=method,
+            seed=seed,
+            settings=FullFinetuning(max_train_rows=3000),
+            random_init=RandomInit(shape=shape, initialization="position_aware_init") if untrained else None,
+            extensions=EXTENSIONS,
+            pretraining_recipe="paper",
+        )
+        metrics = {
+            "accuracy": accuracy,
+            "majority_rate": 0.55,
+            "majority_class": float(majority),
+            "train_rows": 3000.0,
+            "validation_rows": float(rows),
+            "learning_rate": 3e-4,
+            "epochs": 3.0,
+        }
+        return self.write(
+            RunRecord(
+                stage="finetune",
+                model=model,
+                task=task,
+                method=method,
+                seed=seed,
+                status=status,  # type: ignore[arg-type]
+                reason=None if status == "ok" else "out of memory",
+                recipe="paper",
+                extensions=EXTENSIONS,
+                synthetic=synthetic,
+                metrics=metrics if status == "ok" else {},
+                cost=cost(),
+                provenance=provenance(),
+                spec=spec.model_dump(mode="json"),
+            )
+        )
+
+    def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
+        spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
+        metrics = {"accuracy": accuracy, "majority_rate": 0.55, "majority_class": 0.0, "validation_rows": 1000.0}
+        return self.write(
+            RunRecord(
+                stage="baseline",
+                model="tfidf",
+                task=task,
+                method="tfidf",
+                seed=0,
+                recipe="tfidf",
+                synthetic=synthetic,
+                metrics=metrics,
+                cost=cost(),
+                provenance=provenance(),
+                spec=spec.model_dump(mode="json"),
+            )
+        )
+
+    def whole_experiment(self, sizes: tuple[float, ...] = SIZES) -> None:
+        """Five sizes with two seeds, the control, one task that gains nothing, one synthetic that gains."""
+        for size in sizes:
+            for seed in (0, 1):
+                self.pretrain(size, seed)
+        self.pretrain(0.25, 0, name="tiny_plain", control=True)
+        for seed in (0, 1, 2):
+            wobble = (0.0, 0.01, -0.008)[seed]
+            for index, size in enumerate(sizes):
+                for task, base in (("movie_sentiment", 0.70), ("policy_qa", 0.62), ("boolq", 0.60)):
+                    self.finetune(model_name("tiny", size), task, seed, base + wobble + 0.002 * index)
+                self.finetune(
+                    model_name("tiny", size), "word_order", seed, 0.66 - 0.006 * index + wobble, synthetic=True
+                )
+            self.finetune("tiny_plain-g25", "word_order", seed, 0.53 + wobble, synthetic=True)
+            for task, value in (("movie_sentiment", 0.72), ("policy_qa", 0.62), ("boolq", 0.61)):
+                self.finetune("tiny_random", task, seed, value - wobble, untrained=True)
+            self.finetune("tiny_random", "word_order", seed, 0.52 - wobble, untrained=True, synthetic=True)
+        for task, value in (("movie_sentiment", 0.80), ("policy_qa", 0.66), ("boolq", 0.64)):
+            self.baseline(task, value)
+        self.baseline("word_order", 0.5, synthetic=True)
+
+
+def pretraining_metrics(size: float, seed: int, control: bool = False) -> dict[str, float]:
+    wobble = 0.012 if seed else -0.012
+    auc = 0.54 if control else 0.80 - 0.14 * math.sqrt(size) + wobble
+    return {
+        "mlm_loss": 5.45 if control else 5.5 - 1.0 * math.sqrt(size) + wobble,
+        "mlm_accuracy": 0.2 + 0.05 * size,
+        "sampled_accuracy": 0.1 + 0.05 * size,
+        "rtd_loss": 0.40 if control else 0.33 + 0.03 * size,
+        "rtd_accuracy": 0.87,
+        "rtd_auc": auc,
+        "rtd_precision": 0.7,
+        "rtd_recall": 0.1,
+        "rtd_balanced_accuracy": 0.55,
+        "rtd_base_rate": 0.14,
+        "rtd_base_entropy": 0.41 - 0.02 * size,
+        "rtd_recall_at_base_rate": 0.4 - 0.1 * size,
+        "rtd_balanced_accuracy_at_base_rate": 0.65 - 0.05 * size,
+        "rtd_auc_unigram": 0.53 if control else 0.81 + 0.02 * math.sin(9 * size) + wobble / 2,
+        "unigram_cross_entropy": UNIGRAM,
+        "train_loss": 23.0,
+        "tokens_per_second": 12_000.0,
+        "real_token_fraction": 0.99,
+    }
+
+
+def write_curve(path: Path, size: float, seed: int, control: bool) -> None:
+    final = pretraining_metrics(size, seed, control)
+    lines = ["step,tokens,seconds,phase,mlm_loss,rtd_auc,rtd_auc_unigram"]
+    for step in range(0, 1401, 200):
+        done = step / 1400
+        joined = control or done > 0.3
+        loss = UNIGRAM + (final["mlm_loss"] - UNIGRAM) * (max(0.0, done - 0.3) / 0.7 if joined else 0.0)
+        auc = 0.5 + (final["rtd_auc"] - 0.5) * done
+        unigram = 0.5 + (final["rtd_auc_unigram"] - 0.5) * math.sqrt(done)
+        lines.append(f"{step},{step * 1000},{step / 10},{'joint' if joined else 'warmup'},{loss},{auc},{unigram}")
+    path.write_text("\n".join(lines) + "\n")
+
+
+def cost(**known: Any) -> Cost:
+    return Cost(wall_seconds=120.5, cpu_seconds=118.0, peak_rss_bytes=600_000_000, **known)
+
+
+def provenance() -> Provenance:
+    return Provenance(
+        git_commit="0123456789abcdef",
+        git_dirty=False,
+        source_hash="feedbeef",
+        versions={"python": "3.11.9", "torch": "2.13.0", "transformers": "5.23.0", "tokenizers": "0.23.3"},
+        data={"tokens": "abc"},
+        device="cpu",
+        threads=1,
+        load_average=1.5,
+        started="2026-01-01T00:00:00+00:00",
+        ended="2026-01-01T00:02:00+00:00",
+        machine="Linux x86_64, 2 cores, constructed for a test",
+    )

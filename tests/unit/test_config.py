@@ -1,0 +1,282 @@
+"""The typed config: what it accepts, what it refuses, and how it says so."""
+
+from __future__ import annotations
+
+import copy
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from snakemake.utils import update_config
+
+from electralab import config
+from electralab.config import (
+    RECIPES,
+    Corpus,
+    Experiment,
+    Pretraining,
+    TrainedTokenizer,
+    json_schema,
+    load_experiment,
+    model_name,
+    read_experiment,
+)
+from electralab.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
+
+
+def pretraining(**changes: Any) -> Pretraining:
+    return Pretraining(corpus="c", tokenizer="t", **changes)
+
+
+def refused(values: dict[str, Any]) -> str:
+    """The one line with which an experiment is refused."""
+    with pytest.raises(UserError) as caught:
+        load_experiment(values)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def changed(path: str, value: Any) -> dict[str, Any]:
+    """The default experiment with one key set."""
+    values = copy.deepcopy(DEFAULT)
+    *parents, last = path.split(".")
+    inner = values
+    for parent in parents:
+        inner = inner[parent]
+    inner[last] = value
+    return values
+
+
+# --- what is there ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("preset", [None, *PRESETS], ids=lambda path: path.stem if path else "default")
+def test_every_experiment_is_valid_and_fits_the_schema(preset: Path | None) -> None:
+    merged = copy.deepcopy(DEFAULT)
+    if preset is not None:
+        update_config(merged, yaml.safe_load(preset.read_text()))
+    jsonschema.validate(merged, json_schema())
+    assert load_experiment(merged) == read_experiment([ROOT / "config.yaml", *([preset] if preset else [])])
+
+
+def test_schema_refuses_a_misspelt_key() -> None:
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(changed("pretraining.tiny.learning_rat", 0.1), json_schema())
+
+
+def models() -> Iterator[type[BaseModel]]:
+    found = (value for value in vars(config).values() if isinstance(value, type) and issubclass(value, config.Strict))
+    return (model for model in found if model not in (config.Strict, Experiment))
+
+
+@pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)
+def test_every_key_says_what_it_means(model: type[BaseModel]) -> None:
+    tags = ("source", "kind")
+    assert [key for key, field in model.model_fields.items() if not field.description and key not in tags] == []
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_recipe_sets_defaults_and_yields_to_what_is_given(recipe: str) -> None:
+    plain, chosen = pretraining(), pretraining(recipe=recipe)
+    different = {key for key in Pretraining.model_fields if getattr(plain, key) != getattr(chosen, key)} - {"recipe"}
+    assert different == set(RECIPES[recipe])
+    for key in RECIPES[recipe]:
+        assert getattr(pretraining(recipe=recipe, **{key: getattr(plain, key)}), key) == getattr(plain, key)
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_no_recipe_uses_an_extension(recipe: str) -> None:
+    assert pretraining(recipe=recipe).extensions == []
+    late = pretraining(recipe=recipe, unigram_warmup=0.1, adam_bias_correction=True)
+    assert late.extensions == ["unigram_warmup"]
+    assert pretraining(recipe=recipe, initialization="position_aware_init").extensions == ["position_aware_init"]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+def test_canonical_json_does_not_depend_on_the_order_of_keys(seed: int) -> None:
+    def shuffled(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        keys = list(value)
+        random.Random(seed).shuffle(keys)
+        return {key: shuffled(value[key]) for key in keys}
+
+    canonical = load_experiment(shuffled(DEFAULT)).canonical()
+    assert canonical == load_experiment(DEFAULT).canonical()
+    assert load_experiment(json.loads(canonical)).canonical() == canonical
+
+
+KEYS = st.sampled_from(["a", "b", "c"])
+TREES = st.dictionaries(
+    KEYS,
+    st.recursive(
+        st.integers() | st.lists(st.integers(), max_size=2),
+        lambda inner: st.dictionaries(KEYS, inner, max_size=3),
+        max_leaves=6,
+    ),
+)
+
+
+@given(base=TREES, overlay=TREES)
+def test_overlays_merge_as_snakemake_merges_them(base: dict[str, Any], overlay: dict[str, Any]) -> None:
+    expected = copy.deepcopy(base)
+    update_config(expected, copy.deepcopy(overlay))
+    before = copy.deepcopy(base)
+    assert config._deep_merge(base, overlay) == expected
+    assert base == before
+
+
+@given(size=st.floats(0.001, 1).map(lambda size: float(f"{size:.3g}")))
+def test_model_name_tells_the_size(size: float) -> None:
+    stem, _, percent = model_name("tiny", size).rpartition("-g")
+    assert stem == "tiny"
+    assert float(percent) / 100 == pytest.approx(size, rel=1e-5)
+
+
+def test_model_names_of_the_published_sweep() -> None:
+    names = [model_name("tiny", size) for size in (0.125, 0.25, 0.5, 0.75, 1.0)]
+    assert names == ["tiny-g12.5", "tiny-g25", "tiny-g50", "tiny-g75", "tiny-g100"]
+
+
+def test_what_the_snakefile_imports_is_light() -> None:
+    code = "import sys; import electralab.cli, electralab.plan, electralab.records, electralab.machine\n"
+    code += "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = {"torch", "transformers", "datasets", "tokenizers", "pandas", "numpy", "sklearn", "matplotlib", "pyarrow"}
+    assert heavy.isdisjoint(loaded)
+
+
+# --- limits -----------------------------------------------------------------------------------------------------
+
+
+@given(size=st.floats(allow_nan=True, allow_infinity=True))
+def test_generator_size_is_in_0_to_1(size: float) -> None:
+    values = changed("pretraining.tiny.generator_sizes", [size])
+    values["run"] = {}
+    if 0 < size <= 1:
+        assert load_experiment(values).pretraining["tiny"].generator_sizes == [size]
+    else:
+        assert "outside (0, 1]" in refused(values)
+
+
+@given(size=st.integers(-10, 70_000) | st.integers(65_530, 65_540))
+def test_vocabulary_fits_uint16(size: int) -> None:
+    values = {"name": "x", "corpora": DEFAULT["corpora"]}
+    values["tokenizers"] = {"t": {"kind": "wordpiece", "corpus": "bundled_english", "vocab_size": size}}
+    if 64 <= size < 65_536:
+        tokenizer = load_experiment(values).tokenizers["t"]
+        assert isinstance(tokenizer, TrainedTokenizer)
+        assert tokenizer.vocab_size == size
+    else:
+        assert "tokenizers.t" in refused(values)
+        assert str(size) in refused(values)
+
+
+@given(length=st.integers(8, 600), positions=st.integers(8, 600))
+def test_sequence_fits_the_positions(length: int, positions: int) -> None:
+    values = changed("pretraining.tiny.sequence_length", length)
+    values["pretraining"]["tiny"]["discriminator"] = {"max_positions": positions}
+    values["run"] = {}
+    if length <= positions:
+        load_experiment(values)
+    else:
+        line = refused(values)
+        assert f"sequence_length {length}" in line
+        assert f"max_positions {positions}" in line
+
+
+def paths(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield prefix
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from paths(value, (*prefix, key))
+
+
+# Below these, any name may be added: that is what they are for.
+NAMES = ("corpora", "tokenizers", "tasks", "pretraining", "models", "methods")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in paths(DEFAULT) if path not in [(name,) for name in NAMES]], ids=".".join
+)
+def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
+    line = refused(changed(".".join([*path, "lerning_rate"]), 0.1))
+    assert ".".join([*path, "lerning_rate"]) in line
+    assert "docs/configuration.md" in line
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "parts"),
+    [
+        ("pretraining.tiny.steps", "many", ["pretraining.tiny.steps", "integer", "'many'"]),
+        ("pretraining.tiny.steps", 10.5, ["pretraining.tiny.steps", "integer", "10.5"]),
+        ("pretraining.tiny.steps", 0, ["pretraining.tiny.steps", "greater than or equal to 1", "0"]),
+        ("pretraining.tiny.steps", True, ["pretraining.tiny.steps", "integer", "True"]),
+        ("pretraining.tiny.learning_rate", "1e-4", ["pretraining.tiny.learning_rate", "1.0e-04"]),
+        ("pretraining.tiny.seeds", [], ["pretraining.tiny.seeds", "at least 1"]),
+        ("pretraining.tiny.recipe", "papper", ["pretraining.tiny.recipe", "'paper'", "'rc2020'", "'papper'"]),
+        ("pretraining.tiny.corpus", "wiki", ["pretraining.tiny.corpus", "'wiki'", "bundled_english"]),
+        ("pretraining.tiny.batch_size", 15, None),
+        ("tokenizers.wordpiece_2k.corpus", "wiki", ["tokenizers.wordpiece_2k.corpus", "'wiki'"]),
+        ("tasks.boolq.dataset", "bool_q", ["tasks.boolq.dataset", "'boolq'", "'bool_q'"]),
+        ("tasks.word_order.corpus", "wiki", ["tasks.word_order.corpus", "bundled_english"]),
+        ("models.tiny_random.like", "huge", ["models.tiny_random.like", "'huge'", "tiny_plain"]),
+        ("methods.quick_full.max_length", 4096, ["methods.quick_full.max_length 4096", "max_positions 256"]),
+        ("run.pretraining", ["huge"], ["run.pretraining", "'huge'", "tiny"]),
+        ("run.baselines", ["quick_full"], ["run.baselines", "'quick_full'", "tfidf"]),
+        ("name", "My Run", ["name", "'My Run'"]),
+        ("name", 3, ["name", "string", "3"]),
+        ("corpora", {}, ["bundled_english", "none is defined"]),
+    ],
+)
+def test_bad_value_is_one_line_with_key_value_and_remedy(path: str, value: Any, parts: list[str] | None) -> None:
+    if parts is None:
+        values = changed(path, value)
+        values["pretraining"]["tiny"]["gradient_accumulation"] = 2
+        parts = ["batch_size 15", "gradient_accumulation 2"]
+    else:
+        values = changed(path, value)
+    line = refused(values)
+    assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize("key", ["models", "tasks", "methods"])
+def test_unknown_name_in_a_block_of_runs(key: str) -> None:
+    values = copy.deepcopy(DEFAULT)
+    values["run"]["finetuning"][1][key] = ["nonsense"]
+    line = refused(values)
+    assert f"run.finetuning[1].{key}" in line
+    assert "'nonsense'" in line
+    assert "allowed" in line
+
+
+@pytest.mark.parametrize("size", ["tiny-g33", "tiny-g", "tiny-g25.0", "nonsense-g25"])
+def test_size_that_is_not_in_the_sweep_is_refused(size: str) -> None:
+    values = copy.deepcopy(DEFAULT)
+    values["run"]["finetuning"][0]["models"] = [size]
+    assert "tiny-g25" in refused(values)
+
+
+def test_missing_key_is_named() -> None:
+    values = copy.deepcopy(DEFAULT)
+    del values["name"]
+    assert "'name' is required" in refused(values)
+
+
+def test_values_cannot_be_changed_after_validation() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Corpus(parts=[{"source": "local", "path": "x"}]).shards = 7  # type: ignore[misc]

@@ -1,0 +1,193 @@
+"""From an experiment to its runs: the right ones, each told only what it needs."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from electralab.config import load_experiment
+from electralab.plan import FinetuneSpec, Plan, PretrainSpec, resolved
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
+
+SMALL: dict[str, Any] = {
+    "name": "small",
+    "corpora": {"text": {"parts": [{"source": "local", "path": "text"}]}},
+    "tokenizers": {
+        "trained": {"kind": "wordpiece", "corpus": "text", "vocab_size": 100},
+        "fetched": {"kind": "package"},
+    },
+    "tasks": {
+        "boolq": {"source": "package", "dataset": "boolq"},
+        "probe": {"source": "word_order", "corpus": "text"},
+    },
+    "pretraining": {
+        "net": {"corpus": "text", "tokenizer": "trained", "generator_sizes": [0.25, 0.5], "seeds": [0, 7]},
+        "other": {"corpus": "text", "tokenizer": "fetched", "initialization": "position_aware_init"},
+    },
+    "models": {"net_random": {"kind": "random_init", "like": "net"}},
+    "methods": {"full": {"kind": "full"}, "slow": {"kind": "full", "epochs": 9}, "tfidf": {"kind": "tfidf"}},
+    "run": {
+        "pretraining": ["net"],
+        "finetuning": [{"models": ["net", "net_random"], "tasks": ["boolq"], "methods": ["full"], "seeds": [0, 1]}],
+        "baselines": ["tfidf"],
+    },
+}
+
+
+def plan(change: Callable[[dict[str, Any]], Any] = lambda values: None) -> Plan:
+    values = copy.deepcopy(SMALL)
+    change(values)
+    return Plan(load_experiment(values))
+
+
+def specs(of: Plan) -> dict[str, str]:
+    """What every run of a plan is told."""
+    found = {f"pretrain {run}": of.pretrain_spec(*run) for run in of.pretraining_runs}
+    found |= {f"finetune {run}": of.finetune_spec(*run) for run in of.finetuning_runs}
+    found |= {f"baseline {run}": of.baseline_spec(*run) for run in of.baseline_runs}
+    found |= {f"corpus {name}": of.corpus_spec(name) for name in of.experiment.corpora}
+    found |= {f"tokenizer {name}": of.tokenizer_spec(name) for name in of.experiment.tokenizers}
+    return found | {f"task {name}": of.task_spec(name) for name in of.experiment.tasks}
+
+
+def differing(change: Callable[[dict[str, Any]], Any]) -> set[str]:
+    """Runs of the small experiment that would be told something else after a change."""
+    before, after = specs(plan()), specs(plan(change))
+    assert before.keys() <= after.keys()
+    return {run for run in before if before[run] != after[run]}
+
+
+def test_runs_are_the_products_that_the_config_asks_for() -> None:
+    assert plan().pretraining_runs == [("net-g25", 0), ("net-g25", 7), ("net-g50", 0), ("net-g50", 7)]
+    assert plan().finetuning_runs == [
+        (model, "boolq", "full", seed) for model in ("net-g25", "net-g50", "net_random") for seed in (0, 1)
+    ]
+    assert plan().baseline_runs == [("boolq", "tfidf")]
+
+
+def test_records_are_one_per_run() -> None:
+    records = plan().records
+    assert len(records) == len(set(records)) == 4 + 6 + 1
+    assert "artifacts/models/pretrained/net-g50/seed-7/run.json" in records
+    assert "artifacts/models/finetuned/net_random/boolq/full/seed-1/run.json" in records
+    assert "artifacts/baselines/boolq/tfidf/run.json" in records
+
+
+def test_overlapping_blocks_run_once() -> None:
+    def twice(values: dict[str, Any]) -> None:
+        values["run"]["finetuning"].append(
+            {"models": ["net-g25"], "tasks": ["boolq"], "methods": ["full"], "seeds": [1, 2]}
+        )
+
+    assert len(plan(twice).finetuning_runs) == len(plan().finetuning_runs) + 1
+
+
+def test_finetuning_brings_the_pretraining_it_needs() -> None:
+    def only_one_size(values: dict[str, Any]) -> None:
+        values["run"]["pretraining"] = []
+        values["run"]["pretraining_seed"] = 7
+        values["run"]["finetuning"][0]["models"] = ["net-g50", "net_random"]
+
+    assert plan(only_one_size).pretraining_runs == [("net-g50", 7)]
+    inputs = plan(only_one_size).finetune_inputs("net-g50", "boolq")
+    assert inputs["model"] == "artifacts/models/pretrained/net-g50/seed-7/run.json"
+
+
+def test_tables_and_figures_need_runs() -> None:
+    def nothing(values: dict[str, Any]) -> None:
+        values["run"] = {}
+
+    assert plan(nothing).records == plan(nothing).tables == plan(nothing).figures == []
+
+
+def test_inputs_follow_the_tokenizer_and_the_task() -> None:
+    corpus = {"corpus": "artifacts/corpora/text/manifest.json"}
+    assert plan().tokenizer_inputs("trained") == plan().task_inputs("probe") == corpus
+    assert plan().tokenizer_inputs("fetched") == plan().task_inputs("boolq") == {}
+    assert plan().pretrain_inputs("net-g25") == {
+        "tokens": "artifacts/tokens/text/trained/manifest.json",
+        "tokenizer": "artifacts/tokenizers/trained/tokenizer.json",
+    }
+    assert "model" not in plan().finetune_inputs("net_random", "boolq")
+
+
+# --- an edit reruns what it concerns and nothing else ------------------------------------------------------------
+
+
+def test_editing_a_method_concerns_its_runs() -> None:
+    edited = differing(lambda values: values["methods"]["full"].update(epochs=4))
+    assert edited == {f"finetune {run}" for run in plan().finetuning_runs}
+    assert differing(lambda values: values["methods"]["slow"].update(epochs=4)) == set()
+    assert differing(lambda values: values["methods"]["tfidf"].update(max_train_rows=99)) == {
+        "baseline ('boolq', 'tfidf')"
+    }
+
+
+def test_editing_a_pretraining_concerns_its_runs_and_what_takes_its_shape() -> None:
+    edited = differing(lambda values: values["pretraining"]["net"].update(steps=5))
+    assert edited == {f"pretrain {run}" for run in plan().pretraining_runs}
+    shape = differing(lambda values: values["pretraining"]["net"].update(discriminator={"layers": 3}))
+    assert {run for run in shape if run.startswith("finetune")} == {
+        f"finetune ('net_random', 'boolq', 'full', {seed})" for seed in (0, 1)
+    }
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda values: values["pretraining"]["net"].update(generator_sizes=[0.125, 0.25, 0.5]),
+        lambda values: values["pretraining"]["net"].update(seeds=[0, 7, 8]),
+        lambda values: values["run"]["finetuning"][0].update(seeds=[0, 1, 2]),
+        lambda values: values["run"]["finetuning"][0].update(tasks=["boolq", "probe"]),
+        lambda values: values["tasks"].update(more={"source": "package", "dataset": "policy_qa"}),
+        lambda values: values.update(name="renamed"),
+    ],
+    ids=["size", "pretraining seed", "fine-tuning seed", "task", "library", "name"],
+)
+def test_adding_something_changes_no_other_run(change: Callable[[dict[str, Any]], Any]) -> None:
+    assert differing(change) == set()
+
+
+# --- what a job is told -----------------------------------------------------------------------------------------
+
+
+def test_specs_are_canonical_and_complete() -> None:
+    for text in specs(plan()).values():
+        assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+    pretrain = PretrainSpec.model_validate_json(plan().pretrain_spec("net-g50", 7))
+    assert (pretrain.generator_size, pretrain.seed) == (0.5, 7)
+    assert (pretrain.settings.generator_sizes, pretrain.settings.seeds) == ([0.5], [7])
+
+
+def test_extensions_follow_a_model_to_its_finetuning() -> None:
+    of = Plan(load_experiment(DEFAULT))
+
+    def extensions(model: str) -> list[str]:
+        text = of.finetune_spec(model, "word_order", "quick_tuned", 0)
+        return FinetuneSpec.model_validate_json(text).extensions
+
+    assert extensions("tiny-g25") == ["position_aware_init", "unigram_warmup"]
+    assert extensions("tiny_plain-g25") == []
+    # The untrained control starts on the same values, but no step was ever taken.
+    assert extensions("tiny_random") == ["position_aware_init"]
+
+
+def test_random_control_has_the_shape_of_what_it_controls() -> None:
+    spec = FinetuneSpec.model_validate_json(plan().finetune_spec("net_random", "boolq", "full", 0))
+    assert spec.random_init is not None
+    assert spec.random_init.shape == plan().experiment.pretraining["net"].discriminator
+    trained = FinetuneSpec.model_validate_json(plan().finetune_spec("net-g25", "boolq", "full", 0))
+    assert trained.random_init is None
+
+
+def test_resolved_config_is_the_same_experiment() -> None:
+    experiment = load_experiment(DEFAULT)
+    assert load_experiment(yaml.safe_load(yaml.safe_dump(resolved(experiment)))) == experiment

@@ -1,0 +1,139 @@
+"""Figures draw what there is, with nothing clipped, and the same runs give the same bytes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from report_experiment import UNIGRAM, Builder
+
+from electralab.report.collect import collect
+from electralab.report.figures import FIGURES, make_figure
+from electralab.report.figures.style import SERIES, house_style
+from electralab.report.runs import read_curves, read_runs
+
+
+def five_sizes(builder: Builder) -> None:
+    builder.whole_experiment()
+
+
+def one_size(builder: Builder) -> None:
+    builder.whole_experiment((0.25,))
+
+
+def no_finetuning(builder: Builder) -> None:
+    for size in (0.25, 1.0):
+        builder.pretrain(size, 0)
+
+
+def one_task_and_two_sweeps(builder: Builder) -> None:
+    for name in ("tiny", "wide"):
+        builder.pretrain(0.25, 0, name=name)
+        builder.finetune(f"{name}-g25", "boolq", 0, 0.6)
+
+
+def five_tasks_and_a_failed_size(builder: Builder) -> None:
+    builder.pretrain(0.25, 0)
+    builder.pretrain(1.0, 0, status="failed", curve=False)
+    for task in ("a", "b", "c", "d", "e"):
+        for seed in (0, 1):
+            builder.finetune("tiny-g25", task, seed, 0.6 + 0.01 * seed)
+
+
+EXPERIMENTS = (five_sizes, one_size, no_finetuning, one_task_and_two_sweeps, five_tasks_and_a_failed_size)
+
+
+def collected(make: Callable[[Builder], None], folder: Path) -> tuple[Path, Path]:
+    builder = Builder(folder / "artifacts")
+    make(builder)
+    runs, curves = folder / "runs.csv", folder / "curves.csv"
+    collect(builder.records, runs, curves, "constructed")
+    return runs, curves
+
+
+@pytest.mark.parametrize("make", EXPERIMENTS)
+@pytest.mark.parametrize("name", FIGURES)
+def test_nothing_is_clipped_and_nothing_overlaps(tmp_path: Path, name: str, make: Callable[[Builder], None]) -> None:
+    runs, curves = collected(make, tmp_path)
+    with house_style():
+        figure = FIGURES[name](read_runs(runs), read_curves(curves))
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        drawn = figure.get_tightbbox(renderer)  # inches, with every title, tick and legend
+        width, height = figure.get_size_inches()
+        assert drawn.x0 >= -0.01 and drawn.y0 >= -0.01
+        assert drawn.x1 <= width + 0.01 and drawn.y1 <= height + 0.01
+        parts = [panel for panel in figure.axes if panel.axison] + figure.legends
+        boxes = [part.get_tightbbox(renderer) for part in parts]
+        for one, other in itertools.combinations(boxes, 2):
+            across = min(one.x1, other.x1) - max(one.x0, other.x0)
+            along = min(one.y1, other.y1) - max(one.y0, other.y0)
+            assert across <= 1 or along <= 1, (one, other)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_files_are_deterministic_and_not_blank(tmp_path: Path, name: str) -> None:
+    runs, curves = collected(five_sizes, tmp_path)
+    made = []
+    for attempt in ("first", "second"):
+        svg, png = tmp_path / f"{attempt}.svg", tmp_path / f"{attempt}.png"
+        make_figure(name, runs, curves, svg, png)
+        made.append((svg.read_bytes(), png.read_bytes()))
+    assert made[0] == made[1]
+    assert b"<dc:date>" not in made[0][0]
+    pixels = matplotlib.image.imread(tmp_path / "first.png")
+    assert pixels.shape[1] >= 1500
+    assert np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).shape[0] > 20
+
+
+def test_training_curves_draw_the_data(tmp_path: Path) -> None:
+    runs, curves = collected(five_sizes, tmp_path)
+    with house_style():
+        figure = FIGURES["training_curves"](read_runs(runs), read_curves(curves))
+    loss, own, _ = figure.axes
+    lines = {line.get_label(): line for line in loss.lines}
+    assert set(np.asarray(lines["unigram cross-entropy"].get_ydata())) == {UNIGRAM}
+    assert list(np.asarray(lines["end of the unigram warm-up"].get_xdata())) == pytest.approx([0.42, 0.42])
+    bold = {line.get_label(): line for line in own.lines if line.get_linewidth() == 2}
+    assert len(bold) == 6
+    frame = read_curves(curves)
+    expected = frame[(frame["model"] == "tiny-g12.5") & (frame["step"] == 1400)]["rtd_auc"].mean()
+    assert np.asarray(bold["generator 12.5 %"].get_ydata())[-1] == pytest.approx(expected)
+    assert bold["control without the extensions, 25 %"].get_linestyle() == "--"
+
+
+def test_generator_size_bars_and_hollow_points(tmp_path: Path) -> None:
+    runs, curves = collected(five_sizes, tmp_path / "two")
+    with house_style():
+        loss = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[0]
+    assert len(loss.containers) == 5
+    runs, curves = collected(no_finetuning, tmp_path / "one")
+    with house_style():
+        loss = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[0]
+    assert len(loss.containers) == 0
+    assert [line.get_markerfacecolor() for line in loss.lines].count("white") == 2
+
+
+def test_task_panels_share_a_scale_and_name_the_synthetic_one(tmp_path: Path) -> None:
+    runs, curves = collected(five_sizes, tmp_path)
+    with house_style():
+        panels = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[2:]
+    assert [panel.get_title(loc="left") for panel in panels] == [
+        "movie_sentiment",
+        "policy_qa",
+        "boolq",
+        "word_order (synthetic)",
+    ]
+    assert len({panel.get_ylim() for panel in panels}) == 1
+
+
+def test_colours_are_okabe_and_itos() -> None:
+    okabe_ito = {"#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7", "#000000"}
+    assert set(SERIES) <= okabe_ito
+    assert len(set(SERIES)) == len(SERIES) >= 5

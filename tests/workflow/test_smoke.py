@@ -1,0 +1,176 @@
+"""The smoke preset end to end: real downloads, real training, tables, figures, report, and what a rerun does."""
+
+from __future__ import annotations
+
+import csv
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import matplotlib.image
+import pytest
+import yaml
+
+from electralab.config import load_experiment, read_experiment
+from electralab.plan import Plan
+from electralab.records import read_record
+
+Run = Callable[..., "CompletedProcess[str]"]
+ROOT = Path(__file__).resolve().parents[2]
+PRESET = ROOT / "workflow" / "presets" / "smoke.yaml"
+PLAN = Plan(read_experiment([ROOT / "config.yaml", PRESET]))
+
+pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
+
+
+@pytest.fixture(scope="session")
+def smoke(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, downloads: Path) -> Path:
+    """A folder in which the smoke preset has run once."""
+    folder = tmp_path_factory.mktemp("smoke")
+    (folder / "artifacts").mkdir()
+    (folder / "artifacts" / "downloads").symlink_to(downloads, target_is_directory=True)
+    done = snakemake(folder, "--cores", "2", "all", "--configfile", PRESET)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    return folder
+
+
+@pytest.fixture
+def overlay(tmp_path: Path) -> Callable[[str], Path]:
+    """Write an overlay on the smoke preset."""
+
+    def write(text: str) -> Path:
+        path = tmp_path / "overlay.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def jobs(done: CompletedProcess[str]) -> dict[str, int]:
+    """How many jobs of each rule were run or planned, without the targets that only collect."""
+    output = done.stdout + done.stderr
+    assert done.returncode == 0, output
+    counts = {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+    return {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
+    records = [read_record(smoke / path) for path in PLAN.records]
+    assert {record.status for record in records} == {"ok"}
+    assert len(rows(smoke / "results/smoke/runs.csv")) == len(records)
+    for record in records:
+        assert record.cost.wall_seconds > 0
+        assert record.provenance.data
+        assert record.synthetic == (record.task == "smoke_word_order")
+        if record.stage == "finetune":
+            assert 0 <= record.metrics["accuracy"] <= 1
+        if record.stage == "pretrain":
+            assert record.extensions == ["position_aware_init", "unigram_warmup"]
+
+
+@pytest.mark.parametrize("table", PLAN.tables)
+def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
+    content = rows(smoke / f"results/smoke/tables/{table}.csv")
+    assert len(content) >= 2
+    numbers = [
+        value for row in content for value in row.values() if re.fullmatch(r"-?\d+\.\d+(e[+-]?\d+)?", value or "")
+    ]
+    assert len(set(numbers)) >= 4
+    assert "nan" not in {value.lower() for row in content for value in row.values() if value}
+    markdown = (smoke / f"results/smoke/tables/{table}.md").read_text(encoding="utf-8")
+    assert sum(line.startswith("|") for line in markdown.splitlines()) >= 2 + len(content) // 2
+
+
+@pytest.mark.parametrize("figure", PLAN.figures)
+def test_figure_is_drawn_twice(smoke: Path, figure: str) -> None:
+    svg = ElementTree.parse(smoke / f"results/smoke/figures/{figure}.svg").getroot()
+    assert sum(element.tag.endswith("}path") for element in svg.iter()) > 20
+    picture = matplotlib.image.imread(smoke / f"results/smoke/figures/{figure}.png")
+    height, width = picture.shape[:2]
+    assert min(height, width) >= 300
+    ink = (picture[..., :3] < 0.9).any(axis=-1).mean()
+    assert 0.005 < ink < 0.9
+
+
+def test_resolved_config_is_the_experiment(smoke: Path) -> None:
+    written = yaml.safe_load((smoke / "results/smoke/config.resolved.yaml").read_text(encoding="utf-8"))
+    assert load_experiment(written) == PLAN.experiment
+
+
+def test_no_half_written_or_left_over_files(smoke: Path) -> None:
+    left = [path for path in (smoke / "artifacts").rglob("*") if path.name.endswith(".partial")]
+    left += list((smoke / "artifacts" / "models").rglob("checkpoints"))
+    assert left == []
+
+
+def test_second_run_has_nothing_to_do(smoke: Path, snakemake: Run) -> None:
+    done = snakemake(smoke, "--cores", "2", "all", "--configfile", PRESET)
+    assert "Nothing to be done" in done.stdout + done.stderr
+    assert jobs(done) == {}
+
+
+def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
+    figure = smoke / "results/smoke/figures/generator_size.svg"
+    before = {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
+    figure.unlink()
+    done = snakemake(smoke, "results/smoke/figures/generator_size.svg", "--cores", "2", "--configfile", PRESET)
+    assert jobs(done) == {"figure": 1}
+    assert figure.stat().st_size > 2000
+    assert before == {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ("methods: {smoke_full: {epochs: 2}}", {"finetune": len(PLAN.finetuning_runs)}),
+        ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run_baseline": len(PLAN.baseline_runs)}),
+        ("methods: {quick_full: {epochs: 9}}", {}),
+    ],
+    ids=["fine-tuning method", "baseline", "method that is not used"],
+)
+def test_edited_method_reruns_only_its_runs(
+    edit: str, expected: dict[str, int], smoke: Path, snakemake: Run, overlay: Callable[[str], Path]
+) -> None:
+    planned = jobs(snakemake(smoke, "all", "-n", "--configfile", PRESET, overlay(edit)))
+    results = {"collect": 1, "table": len(PLAN.tables), "figure": len(PLAN.figures)} if expected else {}
+    assert planned == expected | results | {"resolved_config": 1}
+
+
+def test_another_generator_size_runs_only_what_is_new(
+    smoke: Path, snakemake: Run, overlay: Callable[[str], Path]
+) -> None:
+    path = overlay("pretraining: {smoke: {generator_sizes: [0.25, 0.5, 1.0]}}")
+    planned = jobs(snakemake(smoke, "all", "-n", "--configfile", PRESET, path))
+    # The new size, its two fine-tuning seeds on the one task that takes all sizes, and the results.
+    assert (planned.pop("pretrain"), planned.pop("finetune")) == (1, 2)
+    assert set(planned) == {"collect", "table", "figure", "resolved_config"}
+
+
+def test_report_is_one_offline_page_with_every_result(smoke: Path, snakemake: Run, tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    done = snakemake(smoke, "--cores", "1", "--report", page, "--configfile", PRESET)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    html = page.read_text(encoding="utf-8")
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?://", html)
+    for name in [*(f"{table}.csv" for table in PLAN.tables), *(f"{figure}.svg" for figure in PLAN.figures)]:
+        assert name in html
+
+
+def test_damaged_run_record_is_named(smoke: Path, snakemake: Run, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(smoke, copy, symlinks=True, ignore=shutil.ignore_patterns("discriminator", "generator"))
+    damaged = copy / PLAN.records[-1]
+    damaged.write_text(damaged.read_text()[:40])
+    done = snakemake(copy, "results/smoke/runs.csv", "--cores", "1", "--configfile", PRESET, "--forcerun", "collect")
+    output = done.stdout + done.stderr
+    assert done.returncode == 1
+    assert f"{PLAN.records[-1]} is damaged" in output
+    assert "Traceback" not in output
