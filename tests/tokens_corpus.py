@@ -27,11 +27,11 @@ def write_corpus(folder: Path, train: list[list[str]], held_out: list[list[str]]
 
 
 def _write_shard(folder: Path, part: str, number: int, documents: list[str]) -> dict[str, object]:
-    file = f"{part}/{number:05d}.parquet"
-    pq.write_table(pa.table({"text": pa.array(documents, pa.string())}), folder / file, compression="zstd")
+    path = folder / part / f"{number:05d}.parquet"
+    pq.write_table(pa.table({"text": pa.array(documents, pa.string())}), path, compression="zstd")
     return {
-        "file": file,
-        "sha256": hashlib.sha256((folder / file).read_bytes()).hexdigest(),
+        "file": path.name,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
         "documents": len(documents),
         "characters": sum(map(len, documents)),
     }

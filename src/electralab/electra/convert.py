@@ -7,13 +7,16 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.pair import ElectraPair, Tied
@@ -21,16 +24,17 @@ from electralab.errors import UserError
 
 DISCRIMINATOR = "ElectraForPreTraining"
 GENERATOR = "ElectraForMaskedLM"
+WEIGHTS = "model.safetensors"
 
-# Names of our parameters and of theirs; `{i}` runs over the layers.
-OUTER = {
+# Names of our modules and of theirs.
+EMBEDDINGS = {
     "embeddings.word": "embeddings.word_embeddings",
     "embeddings.position": "embeddings.position_embeddings",
     "embeddings.token_type": "embeddings.token_type_embeddings",
     "embeddings.norm": "embeddings.LayerNorm",
     "embeddings_project": "embeddings_project",
 }
-INNER = {
+LAYER = {
     "attention_output": "attention.output.dense",
     "attention_norm": "attention.output.LayerNorm",
     "intermediate": "intermediate.dense",
@@ -42,7 +46,11 @@ DISCRIMINATOR_HEAD = {
     "dense": "discriminator_predictions.dense",
     "prediction": "discriminator_predictions.dense_prediction",
 }
-GENERATOR_HEAD = {"dense": "generator_predictions.dense", "norm": "generator_predictions.LayerNorm"}
+GENERATOR_HEAD = {
+    "dense": "generator_predictions.dense",
+    "norm": "generator_predictions.LayerNorm",
+    "": "generator_lm_head",  # our head's own bias
+}
 
 # Our config field -> theirs.
 FIELDS = {
@@ -64,9 +72,8 @@ FIELDS = {
 
 def huggingface_config(config: ElectraConfig, architecture: str) -> dict[str, Any]:
     """`config.json` of a network."""
-    fields = {theirs: getattr(config, ours) for ours, theirs in FIELDS.items()}
     return {
-        **fields,
+        **{theirs: getattr(config, ours) for ours, theirs in FIELDS.items()},
         "architectures": [architecture],
         "model_type": "electra",
         "hidden_act": "gelu",
@@ -75,35 +82,160 @@ def huggingface_config(config: ElectraConfig, architecture: str) -> dict[str, An
     }
 
 
-def encoder_state(encoder: Encoder, prefix: str = "electra.") -> dict[str, Tensor]:
-    """An encoder's weights under Hugging Face names."""
-    state = {}
-    for name, tensor in encoder.state_dict().items():
-        module, _, kind = name.rpartition(".")
-        if not module.startswith("layers."):
-            state[f"{prefix}{OUTER[module]}.{kind}"] = tensor
-            continue
-        _, index, part = module.split(".")
-        layer = f"{prefix}encoder.layer.{index}"
-        if part == "qkv":
-            for theirs, third in zip(QUERY_KEY_VALUE, tensor.chunk(3)):
-                state[f"{layer}.{theirs}.{kind}"] = third
-        else:
-            state[f"{layer}.{INNER[part]}.{kind}"] = tensor
-    return state
-
-
 def discriminator_state(pair: ElectraPair) -> dict[str, Tensor]:
     """The discriminator as an `ElectraForPreTraining` state dict."""
-    return encoder_state(pair.discriminator) | _rename(pair.discriminator_head.state_dict(), DISCRIMINATOR_HEAD)
+    return encoder_state(pair.discriminator) | _renamed(pair.discriminator_head, DISCRIMINATOR_HEAD)
 
 
 def generator_state(pair: ElectraPair) -> dict[str, Tensor]:
-    """The generator as an `ElectraForMaskedLM` state dict; its output matrix is the word table."""
-    head = pair.generator_head.state_dict()
-    bias = head.pop("bias")
-    return encoder_state(pair.generator) | _rename(head, GENERATOR_HEAD) | {"generator_lm_head.bias": bias}
+    """The generator as an `ElectraForMaskedLM` state dict, whose output matrix is tied to the word table."""
+    return encoder_state(pair.generator) | _renamed(pair.generator_head, GENERATOR_HEAD)
 
 
-def _rename(state: dict[str, Tensor], names: dict[str, str]) -> dict[str, Tensor]:
-    return {f"{names[name.rpartition('.')[0]]}.{name.rpartition('.')[2]}": tensor for name, tensor in state.items()}
+def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
+    """An encoder's weights under Hugging Face names."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in encoder.state_dict().items():
+        module, kind = name.rsplit(".", 1)
+        if not module.startswith("layers."):
+            state[f"electra.{EMBEDDINGS[module]}.{kind}"] = tensor
+            continue
+        _, index, part = module.split(".")
+        layer = f"electra.encoder.layer.{index}"
+        if part == "qkv":
+            state |= {f"{layer}.{name}.{kind}": third for name, third in zip(QUERY_KEY_VALUE, tensor.chunk(3))}
+        else:
+            state[f"{layer}.{LAYER[part]}.{kind}"] = tensor
+    return state
+
+
+def save_discriminator(directory: Path, pair: ElectraPair) -> None:
+    """Write `config.json` and `model.safetensors` of the discriminator with its RTD head."""
+    _save(directory, huggingface_config(pair.discriminator.config, DISCRIMINATOR), discriminator_state(pair))
+
+
+def save_generator(directory: Path, pair: ElectraPair) -> None:
+    """Write `config.json` and `model.safetensors` of the generator with its MLM head."""
+    _save(directory, huggingface_config(pair.generator.config, GENERATOR), generator_state(pair))
+
+
+def load_encoder(directory: Path) -> tuple[Encoder, ElectraConfig]:
+    """Load the backbone of an ELECTRA model directory, with or without heads.
+
+    Raises:
+        UserError: a file is missing or damaged, or is not a plain ELECTRA model.
+    """
+    config, state = _read(directory)
+    encoder = Encoder(config)
+    _fill(encoder, _encoder_weights(encoder, state, directory))
+    return encoder, config
+
+
+def load_pair(discriminator: Path, generator: Path, tied: Tied = "all") -> ElectraPair:
+    """Load both directories. Where they are tied, the discriminator's embeddings are used.
+
+    Raises:
+        UserError: as `load_encoder`; or a head is missing.
+    """
+    discriminator_config, discriminator_weights = _read(discriminator)
+    generator_config, generator_weights = _read(generator)
+    pair = ElectraPair(discriminator_config, generator_config, tied)
+    _fill(pair.generator, _encoder_weights(pair.generator, generator_weights, generator))
+    _fill(pair.discriminator, _encoder_weights(pair.discriminator, discriminator_weights, discriminator))
+    _fill(pair.generator_head, _head_weights(pair.generator_head, GENERATOR_HEAD, generator_weights, generator))
+    head = pair.discriminator_head
+    _fill(head, _head_weights(head, DISCRIMINATOR_HEAD, discriminator_weights, discriminator))
+    return pair
+
+
+def _renamed(head: nn.Module, names: dict[str, str]) -> dict[str, Tensor]:
+    return {_their_name(name, names): tensor for name, tensor in head.state_dict().items()}
+
+
+def _their_name(name: str, names: dict[str, str]) -> str:
+    module, _, kind = name.rpartition(".")
+    return f"{names[module]}.{kind}"
+
+
+def _save(directory: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    _replace(directory / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write beside `path` and rename, so that a reader never sees half a file."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        partial.replace(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write {path}: {error}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _read(directory: Path) -> tuple[ElectraConfig, dict[str, Tensor]]:
+    """Config and weights of a directory; the weights of the backbone start with `electra.`."""
+    directory = Path(directory)
+    try:
+        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        state = load_file(directory / WEIGHTS)
+    except FileNotFoundError as error:
+        raise UserError(f"{directory} holds no model: it needs config.json and {WEIGHTS}") from error
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
+        raise UserError(f"the model in {directory} is damaged ({error}): make or download it again") from error
+    if not any(name.startswith("electra.") for name in state):
+        state = {f"electra.{name}": tensor for name, tensor in state.items()}  # saved from `ElectraModel`
+    return _read_config(values, directory), state
+
+
+def _read_config(values: dict[str, Any], directory: Path) -> ElectraConfig:
+    kind, activation = values.get("model_type"), values.get("hidden_act", "gelu")
+    if kind != "electra" or activation != "gelu":
+        raise UserError(f"{directory / 'config.json'} is a {kind!r} model with {activation!r}: need electra with gelu")
+    known = {ours: values[theirs] for ours, theirs in FIELDS.items() if values.get(theirs) is not None}
+    # Fields with a default here have the same default in Hugging Face.
+    missing = [FIELDS[field.name] for field in fields(ElectraConfig)[:6] if field.name not in known]
+    if missing:
+        raise UserError(f"{directory / 'config.json'} lacks {', '.join(missing)}")
+    return ElectraConfig(**known)
+
+
+def _encoder_weights(encoder: Encoder, state: dict[str, Tensor], directory: Path) -> dict[str, Tensor]:
+    """The backbone's weights under our names."""
+    weights = {}
+    for name in encoder.state_dict():
+        module, kind = name.rsplit(".", 1)
+        layer = re.fullmatch(r"layers\.(\d+)\.(\w+)", module)
+        if layer is None:
+            weights[name] = _take(state, f"electra.{EMBEDDINGS[module]}.{kind}", directory)
+            continue
+        theirs = QUERY_KEY_VALUE if layer[2] == "qkv" else (LAYER[layer[2]],)
+        parts = [_take(state, f"electra.encoder.layer.{layer[1]}.{part}.{kind}", directory) for part in theirs]
+        weights[name] = torch.cat(parts)
+    return weights
+
+
+def _head_weights(
+    head: nn.Module, names: dict[str, str], state: dict[str, Tensor], directory: Path
+) -> dict[str, Tensor]:
+    return {name: _take(state, _their_name(name, names), directory) for name in head.state_dict()}
+
+
+def _take(state: dict[str, Tensor], name: str, directory: Path) -> Tensor:
+    if name not in state:
+        raise UserError(f"{Path(directory) / WEIGHTS} has no tensor {name!r}: it is not the model that was expected")
+    return state[name]
+
+
+def _fill(module: nn.Module, weights: dict[str, Tensor]) -> None:
+    for name, parameter in module.state_dict().items():
+        if parameter.shape != weights[name].shape:
+            raise UserError(
+                f"{name} has shape {tuple(weights[name].shape)} where config.json says {tuple(parameter.shape)}: "
+                "the files of this model do not belong together"
+            )
+    module.load_state_dict(weights)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -144,14 +144,11 @@ def _point_heads_at_neighbours(encoder: Encoder, angles: Tensor, sequence_length
     if config.attention_heads == 1:
         second = OFFSETS[1:2]  # the single head of layer 1 looks back, that of layer 2 ahead
     for layer, offsets in zip(encoder.layers, (first, second)):
-        assert isinstance(layer, Layer)
         for head, offset in enumerate(offsets):
-            _point_head(layer, head, offset, angles, in_head, sequence_length)
+            _point_head(cast(Layer, layer), head, offset, angles, in_head, sequence_length)
 
 
-def _point_head(
-    layer: Layer, head: int, offset: int, angles: Tensor, in_head: list[int], sequence_length: int
-) -> None:
+def _point_head(layer: Layer, head: int, offset: int, angles: Tensor, in_head: list[int], sequence_length: int) -> None:
     """Key = position vector, query = position vector turned by `offset`: their product peaks at that distance.
 
     The peak grows with log(length), as the number of competing tokens does.

@@ -11,7 +11,7 @@ the block.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,8 +41,10 @@ def masked_lm(hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, unif
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else table.dtype
     with torch.autocast(device, enabled=False):
-        loss, samples = _MaskedLM.apply(hidden, table, bias, targets, uniforms, dtype)
-    return cast(Tensor, loss), cast(Tensor, samples)
+        result: tuple[Tensor, Tensor] = _MaskedLM.apply(  # type: ignore[no-untyped-call]
+            hidden, table, bias, targets, uniforms, dtype
+        )
+    return result
 
 
 class _MaskedLM(torch.autograd.Function):
@@ -52,13 +54,14 @@ class _MaskedLM(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.input_dtypes = hidden.dtype, table.dtype
         hidden, weight = hidden.to(dtype), table.to(dtype)
-        if dtype == torch.float32:
-            scores = product(hidden, weight, bias)
-        else:
-            scores = product(hidden, weight).float().add_(bias)
-        rows = len(hidden) if hidden.is_cuda else CACHE_ELEMENTS // len(table)
-        blocks = [tensor.split(max(1, rows)) for tensor in (scores, targets[:, None], uniforms[:, None])]
-        losses, samples = zip(*(_softmax_gradient_(*block, max(1, len(hidden))) for block in zip(*blocks)))
+        scores = product(hidden, weight, bias.to(dtype)).float()
+        count, rows = max(1, len(hidden)), len(hidden) if hidden.is_cuda else CACHE_ELEMENTS // len(table)
+        losses, samples = [], []
+        for start in range(0, count, max(1, rows)):
+            block = slice(start, start + max(1, rows))
+            loss, sample = _softmax_gradient_(scores[block], targets[block, None], uniforms[block, None], count)
+            losses.append(loss)
+            samples.append(sample)
         ctx.save_for_backward(hidden, weight, scores)
         sampled = torch.cat(samples)
         ctx.mark_non_differentiable(sampled)
@@ -84,7 +87,7 @@ def _softmax_gradient_(scores: Tensor, target: Tensor, uniform: Tensor, count: i
     target_score = scores.gather(1, target)
     weights = scores.exp_()
     whole = vocabulary - vocabulary % VOCABULARY_BLOCK
-    sums = weights[:, :whole].unflatten(1, (-1, VOCABULARY_BLOCK)).sum(2)
+    sums = weights[:, :whole].view(len(weights), whole // VOCABULARY_BLOCK, VOCABULARY_BLOCK).sum(2)
     sums = torch.cat([sums, weights[:, whole:].sum(1, keepdim=True)], 1).double()
 
     cumulative = sums.cumsum(1)

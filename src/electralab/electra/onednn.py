@@ -23,7 +23,7 @@ def onednn_is_faster() -> bool:
     return (
         "AMD" in capabilities.get("cpu_name", "")
         and bool(capabilities.get("avx512_f", False))
-        and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
     )
 
@@ -48,16 +48,19 @@ def weight_gradient(grad: Tensor, hidden: Tensor) -> Tensor:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(hidden, weight)
         return product(hidden, weight, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight = ctx.saved_tensors
+        needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad
         rows = grad.flatten(0, -2)
-        return product(grad, weight.T), weight_gradient(rows, hidden.flatten(0, -2)), rows.sum(0)
+        grad_hidden = product(grad, weight.T) if needs_hidden else None
+        grad_weight = weight_gradient(rows, hidden.flatten(0, -2)) if needs_weight else None
+        return grad_hidden, grad_weight, rows.sum(0) if needs_bias else None
 
 
 class Linear(nn.Linear):
@@ -67,7 +70,8 @@ class Linear(nn.Linear):
         """[..., K] -> [..., M]."""
         if input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return F.linear(input, self.weight, self.bias)
-        return cast(Tensor, _Linear.apply(input, self.weight, self.bias))
+        result: Tensor = _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return result
 
 
 def use_onednn(module: nn.Module) -> None:

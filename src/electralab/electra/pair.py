@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from electralab.electra.encoder import ElectraConfig, Embeddings, Encoder
+from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.onednn import use_onednn
 from electralab.errors import UserError
-
-
 
 Tied = Literal["all", "word_position", "word", "none"]
 
@@ -79,7 +77,7 @@ class ElectraPair(nn.Module):
     @property
     def word_embeddings(self) -> nn.Parameter:
         """The discriminator's word table [V, E]."""
-        return self.discriminator.embeddings.word.weight
+        return cast(nn.Parameter, self.discriminator.embeddings.word.weight)
 
     def generator_logits(self, hidden: Tensor) -> Tensor:
         """The generator's logits over the vocabulary: [..., D] -> [..., V]."""

@@ -50,9 +50,9 @@ def build_pair(spec: PretrainSpec, vocab_size: int, unigram: Tensor) -> ElectraP
     settings = spec.settings
     discriminator = discriminator_config(settings, vocab_size)
     generator = generator_config(discriminator, spec.generator_size, settings.discriminator.head_size)
-    torch.manual_seed(spec.seed)
     pair = ElectraPair(discriminator, generator, settings.tied_embeddings)
-    initialize(pair, settings.initialization, unigram)
+    randomness = torch.Generator().manual_seed(spec.seed)
+    initialize(pair, settings.initialization, randomness, unigram, settings.sequence_length)
     return pair
 
 

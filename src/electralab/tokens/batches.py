@@ -22,6 +22,7 @@ SINGLE_SEGMENT_PROBABILITY = 0.1  # google-research/electra, build_pretraining_d
 SHORT_EXAMPLE_PROBABILITY = 0.05
 SHORTEST_EXAMPLE = 5
 EXAMPLES_TO_MEASURE = 4096
+EXAMPLES_TO_PLAN = 8192
 
 
 class Batch(NamedTuple):
@@ -59,6 +60,8 @@ class Batches(ABC):
         per_shard = [self._examples_in(shard) for shard in range(len(cache.streams))]
         self._first_example = np.cumsum([0, *per_shard])
         self.examples = int(self._first_example[-1])
+        self._batches_per_plan = max(1, EXAMPLES_TO_PLAN // batch_size)
+        self._planned = -1
         if not self.examples:
             raise UserError(
                 f"the {cache.part} part of the token cache has {cache.tokens} tokens, less than one sequence of "
@@ -67,10 +70,20 @@ class Batches(ABC):
 
     def batch(self, index: int) -> Batch:
         """Batch number `index` (0, 1, ...), whatever was asked for before."""
-        position = np.arange(index * self.batch_size, (index + 1) * self.batch_size, dtype=np.uint64)
-        example = shuffled(position, self.examples, self.seed).astype(np.int64)
-        shard = np.searchsorted(self._first_example, example, "right") - 1
-        return self._assemble(shard, example - self._first_example[shard], position)
+        plan, place = divmod(index, self._batches_per_plan)
+        if plan != self._planned:
+            self._make_plan(plan)
+        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
+        return self._assemble(self._shard[rows], self._example[rows], self._position[rows])
+
+    def _make_plan(self, plan: int) -> None:
+        """Which examples the next batches hold: NumPy's cost per call is shared by 8,192 examples."""
+        count = self._batches_per_plan * self.batch_size
+        self._position = np.arange(plan * count, (plan + 1) * count, dtype=np.uint64)
+        example = shuffled(self._position, self.examples, self.seed).astype(np.int64)
+        self._shard = np.searchsorted(self._first_example, example, "right") - 1
+        self._example = example - self._first_example[self._shard]
+        self._planned = plan
 
     @property
     def epoch_batches(self) -> float:

@@ -9,18 +9,17 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256, write_json
-from electralab.tokens.shards import FORMAT, Shard, ShardTask, end_with_parent, ensure_shard
+from electralab.tokens.shards import FORMAT, Part, Shard, ShardTask, end_with_parent, ensure_shard
 
 if TYPE_CHECKING:
     from electralab.tokens.tokenizer import TextEncoder
 
-Part = Literal["train", "held_out"]
 Ids = np.ndarray[Any, np.dtype[np.uint16]]
 Offsets = np.ndarray[Any, np.dtype[np.int64]]
 PARTS: tuple[Part, ...] = ("train", "held_out")

