@@ -110,7 +110,7 @@ def read_member(archive: Path, *members: str) -> bytes:
         for member in members[1:]:
             content = _member(content, member)
     except KeyError as error:
-        raise UserError(f"{archive} has no member {error.args[0]!r}: it is not the pinned release") from error
+        raise UserError(f"{archive} has no member {'!'.join(members)!r}: it is not the pinned release") from error
     except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
         raise UserError(f"{archive} is damaged ({error}): delete it and run the same command again") from error
     return content

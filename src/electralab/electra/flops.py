@@ -15,6 +15,7 @@ from typing import Literal
 from torch import nn
 
 from electralab.electra.encoder import ElectraConfig
+from electralab.electra.pair import ElectraPair
 
 Convention = Literal["electra_paper", "matmul_3x"]
 Role = Literal["discriminator", "generator"]
@@ -31,29 +32,30 @@ PAPER_PREDICTED_SHARE = 20 / 128
 
 
 def training_flops(
-    discriminator: ElectraConfig,
-    generator: ElectraConfig,
+    pair: ElectraPair,
     sequence_length: int,
-    sequences: float,
-    convention: Convention,
-    generator_sequences: float | None = None,
+    batch_size: int,
+    steps: float,
+    joint_from: int = 0,
     mask_probability: float = 0.15,
-) -> float:
-    """Operations of a pretraining.
+) -> dict[Convention, float]:
+    """Operations of a pretraining in every convention.
 
     Args:
-        discriminator: its shape.
-        generator: its shape.
+        pair: the networks; only their shapes matter.
         sequence_length: tokens per sequence.
-        sequences: batch size times steps.
-        convention: how to count.
-        generator_sequences: those that the generator ran on; all of them by default.
+        batch_size: sequences per step.
+        steps: optimizer steps.
+        joint_from: first step in which the generator runs; before it, replacements cost nothing.
         mask_probability: share of predicted tokens; `electra_paper` has its own.
     """
-    per_sequence = forward_flops(discriminator, sequence_length, "discriminator", convention, mask_probability)
-    of_generator = forward_flops(generator, sequence_length, "generator", convention, mask_probability)
-    seen_by_generator = sequences if generator_sequences is None else generator_sequences
-    return TRAINING_FACTOR[convention] * (per_sequence * sequences + of_generator * seen_by_generator)
+    totals: dict[Convention, float] = {}
+    for convention, factor in TRAINING_FACTOR.items():
+        share = mask_probability
+        discriminator = forward_flops(pair.discriminator.config, sequence_length, "discriminator", convention, share)
+        generator = forward_flops(pair.generator.config, sequence_length, "generator", convention, share)
+        totals[convention] = factor * batch_size * (discriminator * steps + generator * (steps - joint_from))
+    return totals
 
 
 def forward_flops(
@@ -77,9 +79,19 @@ def petaflop_s_days(flops: float) -> float:
     return flops / (1e15 * 86_400)
 
 
-def count_parameters(module: nn.Module, trainable: bool = False) -> int:
-    """Parameters, shared ones once; with `trainable`, those that require a gradient."""
-    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad or not trainable)
+def count_parameters(pair: ElectraPair) -> dict[str, int]:
+    """Parameters with their heads, and of the discriminator's backbone; `total` counts shared ones once."""
+    return {
+        "discriminator": _count(pair.discriminator, pair.discriminator_head),
+        "discriminator_backbone": _count(pair.discriminator),
+        "generator": _count(pair.generator, pair.generator_head),
+        "total": _count(pair),
+    }
+
+
+def _count(*modules: nn.Module) -> int:
+    unique = {id(parameter): parameter.numel() for module in modules for parameter in module.parameters()}
+    return sum(unique.values())
 
 
 def _matmul_flops(config: ElectraConfig, length: int, role: Role, mask_probability: float) -> float:
@@ -94,7 +106,7 @@ def _matmul_flops(config: ElectraConfig, length: int, role: Role, mask_probabili
 
 
 def _paper_layer(config: ElectraConfig, length: int) -> int:
-    """Per token. As in the script, the first LayerNorm is counted once, not per element (google-research/electra#121)."""
+    """Per token. The first LayerNorm counts once, not per element, as in the script (google-research/electra#121)."""
     d, i, heads = config.hidden_size, config.intermediate_size, config.attention_heads
     projections = 3 * 2 * d * d + 3 * d
     scores = 2 * d * length + (SOFTMAX + DROPOUT + 1) * length * heads

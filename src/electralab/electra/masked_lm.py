@@ -54,7 +54,10 @@ class _MaskedLM(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         ctx.input_dtypes = hidden.dtype, table.dtype
         hidden, weight = hidden.to(dtype), table.to(dtype)
-        scores = product(hidden, weight, bias.to(dtype)).float()
+        low_precision = dtype != torch.float32
+        scores = product(hidden, weight, None if low_precision else bias).float()
+        if low_precision:
+            scores += bias
         count, rows = max(1, len(hidden)), len(hidden) if hidden.is_cuda else CACHE_ELEMENTS // len(table)
         losses, samples = [], []
         for start in range(0, count, max(1, rows)):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import cast
 
 import torch
 
 from electralab.electra.convert import load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.electra.initialization import initialize
+from electralab.electra.initialization import Initialization, initialize
+from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256
 from electralab.plan import FinetuneSpec, RandomInit
@@ -43,19 +45,18 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
 
 
 def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:
+    """Drawn as pretraining draws it, in a pair, of which the discriminator is kept."""
     shape = random_init.shape
-    torch.manual_seed(seed)
-    encoder = Encoder(
-        ElectraConfig(
-            vocab_size=tokenizer.vocab_size,
-            embedding_size=shape.embedding_size,
-            hidden_size=shape.hidden_size,
-            layers=shape.layers,
-            attention_heads=shape.attention_heads,
-            intermediate_size=shape.intermediate_size,
-            max_positions=shape.max_positions,
-            pad_token_id=tokenizer.pad_id,
-        )
+    config = ElectraConfig(
+        vocab_size=tokenizer.vocab_size,
+        embedding_size=shape.embedding_size,
+        hidden_size=shape.hidden_size,
+        layers=shape.layers,
+        attention_heads=shape.attention_heads,
+        intermediate_size=shape.intermediate_size,
+        max_positions=shape.max_positions,
+        pad_token_id=tokenizer.pad_id,
     )
-    initialize(encoder, random_init.initialization)
-    return encoder
+    pair = ElectraPair(config, config)
+    initialize(pair, cast(Initialization, random_init.initialization), torch.Generator().manual_seed(seed))
+    return pair.discriminator

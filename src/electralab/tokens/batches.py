@@ -6,6 +6,7 @@ Shapes: B sequences of S tokens. Only numpy and torch are imported.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ import torch
 
 from electralab.errors import UserError
 from electralab.tokens.cache import TokenCache
-from electralab.tokens.shuffle import Words, draw, shuffled, uniform
+from electralab.tokens.shuffle import draw, shuffled, uniform
 
 Kind = Literal["packed", "document_window", "sentence_pair"]
 Array = np.ndarray[Any, Any]
@@ -73,11 +74,10 @@ class Batches(ABC):
         plan, place = divmod(index, self._batches_per_plan)
         if plan != self._planned:
             self._make_plan(plan)
-        rows = slice(place * self.batch_size, (place + 1) * self.batch_size)
-        return self._assemble(self._shard[rows], self._example[rows], self._position[rows])
+        return self._assemble(slice(place * self.batch_size, (place + 1) * self.batch_size))
 
     def _make_plan(self, plan: int) -> None:
-        """Which examples the next batches hold: NumPy's cost per call is shared by 8,192 examples."""
+        """Draw the examples of the next batches: NumPy's cost per call is shared by 8,192 examples."""
         count = self._batches_per_plan * self.batch_size
         self._position = np.arange(plan * count, (plan + 1) * count, dtype=np.uint64)
         example = shuffled(self._position, self.examples, self.seed).astype(np.int64)
@@ -97,34 +97,48 @@ class Batches(ABC):
         masks = [self.batch(index).attention_mask for index in range(batches)]
         return float(np.mean([1.0 if mask is None else mask.float().mean().item() for mask in masks]))
 
-    def _windows(self, shard: Array, example: Array, width: int) -> Array:
-        """Window number `example` of `width` tokens of each stream, uint16 [B, width]."""
-        streams, starts = self.cache.streams, (example * width).tolist()
-        slices = [streams[number][start : start + width] for number, start in zip(shard.tolist(), starts)]
-        return np.concatenate(slices).reshape(len(slices), width)
-
     @abstractmethod
     def _examples_in(self, shard: int) -> int:
         """How many examples an epoch takes from a shard."""
 
     @abstractmethod
-    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
-        """The batch of these examples, given by shard and number in the shard; `position` keys random draws."""
+    def _assemble(self, rows: slice) -> Batch:
+        """The batch of these rows of the plan: shard, example within the shard, position that keys random draws."""
 
 
-class PackedBatches(Batches):
+class StreamBatches(Batches):
+    """Examples that tile the streams: each is S - `special_tokens` tokens, from where the one before it ends."""
+
+    special_tokens: int
+
+    @property
+    def _width(self) -> int:
+        return self.sequence_length - self.special_tokens
+
+    def _examples_in(self, shard: int) -> int:
+        return len(self.cache.streams[shard]) // self._width
+
+    def _make_plan(self, plan: int) -> None:
+        super()._make_plan(plan)
+        self._tiles = np.empty((len(self._shard), self._width), np.uint16)
+        for shard, stream in enumerate(self.cache.streams):
+            rows = np.flatnonzero(self._shard == shard)
+            count = self._examples_in(shard)
+            self._tiles[rows] = stream[: count * self._width].reshape(count, self._width)[self._example[rows]]
+
+
+class PackedBatches(StreamBatches):
     """Documents end to end: [CLS], then S - 1 tokens of the stream, in which [SEP] ends every document.
 
     Every token of the cache is in exactly one sequence of an epoch, but for the last S - 2 or fewer of a shard.
     """
 
-    def _examples_in(self, shard: int) -> int:
-        return len(self.cache.streams[shard]) // (self.sequence_length - 1)
+    special_tokens = 1
 
-    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:  # noqa: ARG002
-        input_ids = np.empty((len(shard), self.sequence_length), np.int64)
+    def _assemble(self, rows: slice) -> Batch:
+        input_ids = np.empty((self.batch_size, self.sequence_length), np.int64)
         input_ids[:, 0] = self.cache.cls_id
-        input_ids[:, 1:] = self._windows(shard, example, self.sequence_length - 1)
+        input_ids[:, 1:] = self._tiles[rows]
         return Batch(torch.from_numpy(input_ids), None, None)
 
 
@@ -138,12 +152,13 @@ class DocumentWindowBatches(Batches):
     def _examples_in(self, shard: int) -> int:
         return len(self.cache.offsets[shard]) - 1
 
-    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
+    def _assemble(self, rows: slice) -> Batch:
         cache, width = self.cache, self.sequence_length - 2
-        input_ids = np.full((len(shard), self.sequence_length), cache.pad_id, np.int64)
-        lengths = np.empty((len(shard), 1), np.int64)
-        offset_draws = uniform(draw(self.seed, 1, position)).tolist()
-        for row, (number, document, offset) in enumerate(zip(shard.tolist(), example.tolist(), offset_draws)):
+        input_ids = np.full((self.batch_size, self.sequence_length), cache.pad_id, np.int64)
+        lengths = np.empty((self.batch_size, 1), np.int64)
+        draws = uniform(draw(self.seed, 1, self._position[rows])).tolist()
+        documents = zip(self._shard[rows].tolist(), self._example[rows].tolist(), draws)
+        for row, (number, document, offset) in enumerate(documents):
             start, end = cache.offsets[number][document : document + 2].tolist()
             length = end - start - 1  # without the separator
             start += int(offset * (max(0, length - width) + 1))
@@ -156,7 +171,7 @@ class DocumentWindowBatches(Batches):
         return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), None)
 
 
-class SentencePairBatches(Batches):
+class SentencePairBatches(StreamBatches):
     """Google's A/B segments: [CLS] A [SEP] B [SEP], types 0 and 1 (google-research/electra,
     build_pretraining_dataset.py, with the OpenWebText setting that documents follow each other).
 
@@ -166,39 +181,35 @@ class SentencePairBatches(Batches):
     that any example can be built alone.
     """
 
-    def _examples_in(self, shard: int) -> int:
-        return len(self.cache.streams[shard]) // (self.sequence_length - 2)
+    special_tokens = 2
 
-    def _assemble(self, shard: Array, example: Array, position: Words) -> Batch:
-        cache, length, width = self.cache, self.sequence_length, self.sequence_length - 2
-        windows = self._windows(shard, example, width)
-        single, short, target, overflow = (uniform(draw(self.seed, stream, position)) for stream in (1, 2, 3, 4))
-        shortest = min(SHORTEST_EXAMPLE, length)
-        targets = np.where(
-            short < SHORT_EXAMPLE_PROBABILITY, shortest + (target * (length - shortest + 1)).astype(np.int64), length
-        )
-        first_targets = np.where(single < SINGLE_SEGMENT_PROBABILITY, length, (targets - 3) // 2)
+    def _assemble(self, rows: slice) -> Batch:
+        cache, length = self.cache, self.sequence_length
+        windows = self._tiles[rows]
         ends = np.isin(windows, [*cache.sentence_end_ids, cache.sep_id])
-
-        input_ids = np.full((len(shard), length), cache.pad_id, np.int64)
-        token_type_ids = np.zeros_like(input_ids)
-        lengths = np.empty((len(shard), 1), np.int64)
-        for row, window in enumerate(windows):
-            sentences = _sentences(window, ends[row], cache.sep_id, int(targets[row]))
-            first, second = _segments(sentences, int(first_targets[row]), overflow[row] < 0.5)
-            second = second[: max(0, length - len(first) - 3)]
-            used = len(first) + 2
-            input_ids[row, 1 : used - 1] = first
-            input_ids[row, used - 1] = cache.sep_id
-            if second:
-                used += len(second) + 1
-                input_ids[row, used - 1 - len(second) : used - 1] = second
-                input_ids[row, used - 1] = cache.sep_id
-                token_type_ids[row, used - 1 - len(second) : used] = 1
-            lengths[row] = used
+        input_ids = np.full((self.batch_size, length), cache.pad_id, np.int64)
         input_ids[:, 0] = cache.cls_id
+        token_type_ids = np.zeros_like(input_ids)
+        lengths = np.empty((self.batch_size, 1), np.int64)
+        for row, (target, first_target, may_overflow) in enumerate(self._choices(rows)):
+            sentences = _sentences(windows[row], ends[row], cache.sep_id, target)
+            first, second = _segments(sentences, first_target, may_overflow)
+            second = second[: max(0, length - len(first) - 3)]
+            text = [*first, cache.sep_id, *second, cache.sep_id] if second else [*first, cache.sep_id]
+            lengths[row] = used = len(text) + 1
+            input_ids[row, 1:used] = text
+            token_type_ids[row, len(first) + 2 : used] = 1
         mask = np.arange(length) < lengths
         return Batch(torch.from_numpy(input_ids), torch.from_numpy(mask), torch.from_numpy(token_type_ids))
+
+    def _choices(self, rows: slice) -> Iterator[tuple[int, int, bool]]:
+        """Per example: its target length, the target length of A, and whether a sentence may make A overflow."""
+        single, short, target, coin = (uniform(draw(self.seed, i, self._position[rows])) for i in range(1, 5))
+        length = self.sequence_length
+        random_targets = SHORTEST_EXAMPLE + (target * (length - SHORTEST_EXAMPLE + 1)).astype(np.int64)
+        targets = np.where(short < SHORT_EXAMPLE_PROBABILITY, random_targets, length)
+        first_targets = np.where(single < SINGLE_SEGMENT_PROBABILITY, length, (targets - 3) // 2)
+        return zip(targets.tolist(), first_targets.tolist(), (coin < 0.5).tolist())
 
 
 def _sentences(window: Array, ends: Array, sep_id: int, target: int) -> list[list[int]]:
