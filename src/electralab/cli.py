@@ -117,8 +117,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
-    from electralab.machine import select_device
     from electralab.finetune.trainer import run_finetuning
+    from electralab.machine import select_device
     from electralab.plan import FinetuneSpec
 
     spec = _spec(FinetuneSpec, options.spec)

@@ -119,7 +119,7 @@ def test_baseline_without_words_or_with_one_label(earlier, tmp_path_factory):
     spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
     with pytest.raises(UserError, match="no words"):
         run_baseline(spec, earlier, write_task(folder / "wordless", text=lambda generator: "! ?"))
-    with pytest.raises(UserError, match="lack some of the labels"):
+    with pytest.raises(UserError, match="fewer than 3 of some label"):
         run_baseline(spec, earlier, write_task(folder / "single", labels=(1,)))
 
 

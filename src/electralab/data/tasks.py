@@ -11,8 +11,8 @@ from typing import Any
 
 from electralab.config import HubTask, LocalTask, PackageTask, TableColumns, Task, WordOrderTask
 from electralab.data import bundled
-from electralab.data.bundled import Example
 from electralab.data.corpora import corpus_checksum, iter_documents
+from electralab.data.example import Example
 from electralab.data.hub import stream_rows
 from electralab.data.tabular import TABLE_SUFFIXES, read_rows
 from electralab.data.word_order import build_word_order

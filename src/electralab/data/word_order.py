@@ -11,7 +11,7 @@ import random
 import re
 from collections.abc import Iterable
 
-from electralab.data.bundled import Example
+from electralab.data.example import Example
 
 WORDS = range(6, 31)
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")

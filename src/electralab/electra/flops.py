@@ -51,9 +51,9 @@ def training_flops(
     """
     totals: dict[Convention, float] = {}
     for convention, factor in TRAINING_FACTOR.items():
-        share = mask_probability
-        discriminator = forward_flops(pair.discriminator.config, sequence_length, "discriminator", convention, share)
-        generator = forward_flops(pair.generator.config, sequence_length, "generator", convention, share)
+        how = (convention, mask_probability)
+        discriminator = forward_flops(pair.discriminator.config, sequence_length, "discriminator", *how)
+        generator = forward_flops(pair.generator.config, sequence_length, "generator", *how)
         totals[convention] = factor * batch_size * (discriminator * steps + generator * (steps - joint_from))
     return totals
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from electralab.electra.encoder import Encoder
+from electralab.electra.onednn import use_onednn
 
 
 class Classifier(nn.Module):
@@ -26,6 +27,7 @@ class Classifier(nn.Module):
         # google-research/electra leaves the head to tf.layers.dense, whose default is Glorot.
         nn.init.xavier_uniform_(self.head.weight)
         nn.init.zeros_(self.head.bias)
+        use_onednn(self)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from electralab.data.tasks import Example
+from electralab.data.example import Example
 from electralab.tokens.tokenizer import TextEncoder
 
 Integers = npt.NDArray[np.int64]

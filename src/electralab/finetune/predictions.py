@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from electralab.data.tasks import Example
+from electralab.data.example import Example
 from electralab.files import atomic_write
 
 

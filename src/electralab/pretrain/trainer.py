@@ -211,7 +211,12 @@ class Trainer:
             cost=self.meter.cost(
                 peak_gpu_bytes=torch.cuda.max_memory_allocated() if self.device.type == "cuda" else None,
                 flops=training_flops(
-                    self.pair, settings.sequence_length, settings.batch_size, settings.steps, self.joint_from
+                    self.pair,
+                    settings.sequence_length,
+                    settings.batch_size,
+                    settings.steps,
+                    self.joint_from,
+                    settings.mask_probability,
                 ),
                 parameters=count_parameters(self.pair),
                 tokens=tokens,
