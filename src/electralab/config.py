@@ -21,6 +21,7 @@ from electralab.errors import UserError
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Initialization = Literal["normal", "truncated_normal", "position_aware_init"]
 MAX_VOCABULARY = 65_536  # ids are stored as uint16
 
 
@@ -278,7 +279,7 @@ class Pretraining(Strict):
         description="What generator and discriminator share; `all` = word, position, token type, LayerNorm.",
     )
 
-    initialization: Literal["normal", "truncated_normal", "position_aware_init"] = Field(
+    initialization: Initialization = Field(
         "normal",
         description="`position_aware_init` is an EXTENSION over the paper: heads start on the neighbouring tokens.",
     )

@@ -14,6 +14,7 @@ from pydantic import Field
 from electralab.config import (
     Experiment,
     FullFinetuning,
+    Initialization,
     Pretraining,
     Shape,
     Strict,
@@ -37,7 +38,8 @@ class RandomInit(Strict):
     """How to draw a discriminator that was never trained."""
 
     shape: Shape
-    initialization: str
+    initialization: Initialization
+    sequence_length: int
 
 
 class FinetuneSpec(Strict):
@@ -161,7 +163,11 @@ class Plan:
         random_init = None
         extensions = pretraining.extensions
         if model in self.experiment.models:
-            random_init = RandomInit(shape=pretraining.discriminator, initialization=pretraining.initialization)
+            random_init = RandomInit(
+                shape=pretraining.discriminator,
+                initialization=pretraining.initialization,
+                sequence_length=pretraining.sequence_length,
+            )
             extensions = [name for name in extensions if name == "position_aware_init"]
         return FinetuneSpec(
             model=model,

@@ -69,7 +69,7 @@ def make_spec(random_init=True, **settings):
         method="full",
         seed=0,
         settings=FullFinetuning(**{"learning_rates": [1e-3], "epochs": 2, "max_length": 16} | settings),
-        random_init=RandomInit(shape=SHAPE, initialization="normal") if random_init else None,
+        random_init=RandomInit(shape=SHAPE, initialization="normal", sequence_length=32) if random_init else None,
         extensions=[],
         pretraining_recipe="paper",
     )

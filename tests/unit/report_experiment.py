@@ -106,7 +106,9 @@ class Builder:
             method=method,
             seed=seed,
             settings=FullFinetuning(max_train_rows=3000),
-            random_init=RandomInit(shape=shape, initialization="position_aware_init") if untrained else None,
+            random_init=RandomInit(shape=shape, initialization="position_aware_init", sequence_length=64)
+            if untrained
+            else None,
             extensions=EXTENSIONS,
             pretraining_recipe="paper",
         )

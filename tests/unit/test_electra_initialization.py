@@ -41,7 +41,7 @@ def attention(encoder: Encoder, length: int, layer: int = 0) -> Tensor:
 @pytest.mark.parametrize("method", ["normal", "truncated_normal"])
 def test_usual_initial_values(method: str) -> None:
     pair = initialized(method)
-    for name, parameter in pair.named_parameters():
+    for name, parameter in pair.state_dict().items():
         if parameter.ndim == 2 and parameter.numel() > 5000:
             assert float(parameter.mean()) == pytest.approx(0, abs=2e-3), name
             # A normal distribution cut at two deviations keeps 0.8796 of its deviation.

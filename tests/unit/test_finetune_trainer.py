@@ -11,11 +11,14 @@ import torch
 from sklearn.metrics import accuracy_score
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from electralab.config import FullFinetuning, Shape, TfidfBaseline
+from electralab.config import FullFinetuning, Pretraining, Shape, TfidfBaseline
 from electralab.finetune.baseline import run_baseline
+from electralab.finetune.start import starting_encoder
 from electralab.finetune.trainer import run_finetuning
-from electralab.plan import BaselineSpec, FinetuneSpec, RandomInit
+from electralab.plan import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
+from electralab.pretrain.setup import build_pair
 from electralab.records import read_record
+from electralab.tokens.tokenizer import load_tokenizer
 
 WORDS = [f"w{number}" for number in range(30)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -85,7 +88,7 @@ def make_spec(seed=0, random_init=True, **settings):
         method="full",
         seed=seed,
         settings=FullFinetuning(**defaults | settings),
-        random_init=RandomInit(shape=SHAPE, initialization="normal") if random_init else None,
+        random_init=RandomInit(shape=SHAPE, initialization="normal", sequence_length=32) if random_init else None,
         extensions=[],
         pretraining_recipe="paper",
     )
@@ -208,6 +211,17 @@ def test_a_pretrained_discriminator_is_loaded_and_read_as_transformers_reads_it(
         assert [float(row["score_0"]), float(row["score_1"])] == pytest.approx(expected.tolist(), abs=1e-5)
     weights = (folder / "model.safetensors").read_bytes()
     assert record.provenance.data["model"] == hashlib.sha256(weights).hexdigest()
+
+
+def test_the_untrained_control_is_the_discriminator_of_a_pretraining_before_its_first_step(inputs):
+    pretraining = Pretraining(corpus="toy", tokenizer="toy", discriminator=SHAPE, sequence_length=32)
+    tokenizer = load_tokenizer(inputs["tokenizer"])
+    unigram = torch.ones(tokenizer.vocab_size)
+    for seed in (0, 1):
+        spec = PretrainSpec(model="toy-g25", generator_size=0.25, seed=seed, settings=pretraining)
+        expected = build_pair(spec, tokenizer.vocab_size, unigram).discriminator.state_dict()
+        encoder, _ = starting_encoder(make_spec(seed), tokenizer, None)
+        assert all(torch.equal(weight, expected[name]) for name, weight in encoder.state_dict().items())
 
 
 def test_one_line_per_epoch_where_stderr_is_no_terminal(inputs, tmp_path, capsys):

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electralab.errors import UserError
+from electralab.tokens import batches as batches_module
 from electralab.tokens.batches import Batch, Kind, _segments, make_batches
 from electralab.tokens.cache import TokenCache
 from electralab.tokens.shuffle import draw, shuffled, uniform
@@ -163,9 +164,13 @@ def test_draws_are_uniform_and_independent_between_streams() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_batch_does_not_depend_on_history(cache: TokenCache, kind: Kind) -> None:
+def test_a_batch_does_not_depend_on_history(cache: TokenCache, kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = make_batches(kind, cache, 32, 6, seed=3)
+    in_one_plan = [whole.batch(index) for index in range(40)]
+    monkeypatch.setattr(batches_module, "EXAMPLES_TO_PLAN", 13)
     batches = make_batches(kind, cache, 32, 6, seed=3)
     forward = [batches.batch(index) for index in range(40)]
+    assert all(_equal(one, other) for one, other in zip(forward, in_one_plan))
     resumed = make_batches(kind, cache, 32, 6, seed=3)
     assert all(_equal(resumed.batch(index), forward[index]) for index in reversed(range(40)))
     assert not _equal(forward[0], make_batches(kind, cache, 32, 6, seed=4).batch(0))

@@ -5,7 +5,7 @@ Shapes: B sequences, S positions, N selected tokens, V vocabulary.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import torch
@@ -58,6 +58,7 @@ class ElectraObjective:
     loss_tokens: Literal["all", "non_special"] = "all"
     special_ids: tuple[int, ...] = ()
     unigram: Tensor | None = None
+    _cumulative: dict[torch.device, Tensor] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __call__(
         self,
@@ -114,7 +115,9 @@ class ElectraObjective:
             return (uniforms * vocabulary).long()
         if self.unigram is None:
             raise UserError("noise 'unigram' needs the token counts: give `unigram` to the objective")
-        cumulative = self.unigram.to(uniforms.device, torch.float64).cumsum(0)
+        if uniforms.device not in self._cumulative:  # once a run: copying to a GPU makes the host wait
+            self._cumulative[uniforms.device] = self.unigram.double().cumsum(0).to(uniforms.device)
+        cumulative = self._cumulative[uniforms.device]
         return torch.searchsorted(cumulative, uniforms * cumulative[-1], right=True).clamp_(max=vocabulary - 1)
 
     def _counted(self, input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from electralab.electra.convert import load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.electra.initialization import Initialization, initialize
+from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256
@@ -29,9 +28,8 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
         UserError: the pretrained model is not there, or has fewer word pieces than the tokenizer.
     """
     if spec.random_init is not None:
-        return _untrained(
-            spec.random_init, spec.seed, tokenizer
-        ), f"{spec.random_init.initialization}, seed {spec.seed}"
+        origin = f"{spec.random_init.initialization}, seed {spec.seed}"
+        return _untrained(spec.random_init, spec.seed, tokenizer), origin
     if model is None:
         raise UserError(f"model {spec.model} was pretrained: name its run record with --model")
     folder = model.parent / "discriminator"
@@ -58,5 +56,6 @@ def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> En
         pad_token_id=tokenizer.pad_id,
     )
     pair = ElectraPair(config, config)
-    initialize(pair, cast(Initialization, random_init.initialization), torch.Generator().manual_seed(seed))
+    randomness = torch.Generator().manual_seed(seed)
+    initialize(pair, random_init.initialization, randomness, sequence_length=random_init.sequence_length)
     return pair.discriminator
