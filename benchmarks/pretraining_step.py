@@ -32,6 +32,7 @@ from electralab.electra.corruption import Corruption, Masking, mask_tokens
 from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.initialization import initialize
 from electralab.electra.objective import ElectraObjective
+from electralab.electra.onednn import onednn_is_faster
 from electralab.electra.pair import ElectraPair
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
@@ -265,7 +266,10 @@ def main() -> None:
     shape = SHAPES[arguments.shape]
 
     versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers")}
-    print(f"shape {arguments.shape}, {arguments.threads} thread(s), fp32, {platform.processor() or platform.machine()}")
+    processor = torch.cpu.get_capabilities().get("cpu_name", platform.machine())
+    products = "oneDNN" if onednn_is_faster() else "PyTorch's default"
+    print(f"shape {arguments.shape}, {arguments.threads} thread(s), fp32, {processor}")
+    print(f"ElectraLab's dense layers: {products}; the peers' are PyTorch's default")
     print(f"{versions}, load average {os.getloadavg()}")
     check_equality(shape)
 

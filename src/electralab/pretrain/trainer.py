@@ -196,7 +196,9 @@ class Trainer:
         for network in ("discriminator", "generator"):
             _copy_tokenizer(self.tokenizer.parent, folder / network)
         tokens = settings.steps * settings.batch_size * settings.sequence_length
-        metrics = {name: value for name, value in self.rows[-1].items() if isinstance(value, float)}
+        metrics = {
+            name: value for name, value in self.rows[-1].items() if isinstance(value, float) and name != "seconds"
+        }
         record = RunRecord(
             stage="pretrain",
             model=self.spec.model,
