@@ -8,7 +8,7 @@ from snakemake.utils import min_version
 from electralab.config import load_experiment
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
-from electralab.plan import Plan
+from electralab.plan import Plan, one_of
 
 min_version("9.14")
 
@@ -31,11 +31,9 @@ report: "workflow/report/workflow.rst"
 
 wildcard_constraints:
     name=NAME,
-    corpus="[a-z0-9_]+",
-    tokenizer="[a-z0-9_]+",
-    task="[a-z0-9_]+",
-    method="[a-z0-9_]+",
-    model="[a-z0-9_]+(-g[0-9.]+)?",
+    corpus=one_of(PLAN.experiment.corpora),
+    tokenizer=one_of(PLAN.experiment.tokenizers),
+    task=one_of(PLAN.experiment.tasks),
     seed="[0-9]+",
 
 

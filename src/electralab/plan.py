@@ -6,6 +6,8 @@ exactly the fields that its stage needs, so that editing one method reruns only 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -132,6 +134,27 @@ class Plan:
             return [name]
         return [model_name(name, size) for size in self.experiment.pretraining[name].generator_sizes]
 
+    # --- names that a target may hold -------------------------------------------------------------------------
+
+    @property
+    def pretrained_models(self) -> list[str]:
+        """Every size of every pretraining in the library."""
+        return [
+            model_name(name, size)
+            for name, settings in self.experiment.pretraining.items()
+            for size in settings.generator_sizes
+        ]
+
+    @property
+    def finetuning_methods(self) -> list[str]:
+        """Methods that train a model."""
+        return [name for name, method in self.experiment.methods.items() if isinstance(method, FullFinetuning)]
+
+    @property
+    def baseline_methods(self) -> list[str]:
+        """Methods that need no model."""
+        return [name for name, method in self.experiment.methods.items() if isinstance(method, TfidfBaseline)]
+
     # --- what each job is told -------------------------------------------------------------------------------
 
     def corpus_spec(self, corpus: str) -> str:
@@ -217,6 +240,11 @@ class Plan:
             seed = self.experiment.run.pretraining_seed
             inputs["model"] = f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
         return inputs
+
+
+def one_of(names: Iterable[str]) -> str:
+    """A wildcard constraint that only these names meet, so that a wrong target fails at once."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
 
 
 def corpus_manifest(corpus: str) -> str:

@@ -11,6 +11,9 @@ rule finetune:
         "logs/finetune/{model}-{task}-{method}-seed-{seed}.log",
     benchmark:
         "logs/finetune/{model}-{task}-{method}-seed-{seed}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of([*PLAN.pretrained_models, *PLAN.experiment.models]),
+        method=one_of(PLAN.finetuning_methods),
     retries: 1
     conda:
         "../../envs/electralab.yaml"
@@ -39,6 +42,8 @@ rule run_baseline:
         "logs/baselines/{task}-{method}.log",
     benchmark:
         "logs/baselines/{task}-{method}.benchmark.tsv"
+    wildcard_constraints:
+        method=one_of(PLAN.baseline_methods),
     retries: 1
     conda:
         "../../envs/electralab.yaml"

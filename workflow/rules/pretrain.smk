@@ -13,6 +13,8 @@ rule pretrain:
         "logs/pretrain/{model}-seed-{seed}.log",
     benchmark:
         "logs/pretrain/{model}-seed-{seed}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(PLAN.pretrained_models),
     retries: 1
     conda:
         "../../envs/electralab.yaml"

@@ -29,7 +29,7 @@ rule table:
     output:
         csv=report(
             "results/{name}/tables/{table}.csv",
-            caption="../report/table_{table}.rst",
+            caption="../report/table.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
@@ -52,7 +52,7 @@ rule figure:
     output:
         svg=report(
             "results/{name}/figures/{figure}.svg",
-            caption="../report/figure_{figure}.rst",
+            caption="../report/figure.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
