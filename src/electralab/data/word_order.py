@@ -1,7 +1,8 @@
 """SYNTHETIC probe: is this sentence as written, or were two adjacent words swapped?
 
-Built from held-out text, so that no pretraining has seen the sentences. A bag of words is blind to it by
-construction: what a model gets right, it gets from word order.
+Built from held-out documents, without the sentences that are also a sentence of a training document (agencies'
+articles and set phrases recur). A bag of words is blind to it by construction: what a model gets right, it gets from
+word order.
 """
 
 from __future__ import annotations
@@ -18,32 +19,63 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 
 def build_word_order(
-    documents: Iterable[str], train_rows: int, validation_rows: int, seed: int = 0
+    held_out: Iterable[str], training: Iterable[str], train_rows: int, validation_rows: int, seed: int = 0
 ) -> tuple[list[Example], list[Example]]:
-    """Balanced training and validation examples whose sentences come from different documents.
+    """Balanced training and validation examples whose sentences come from different held-out documents.
 
-    Label 1 means swapped. Fewer rows are returned where the text has too few sentences.
+    Args:
+        held_out: documents that give the sentences.
+        training: documents of the pretraining; none of their sentences is used.
+        train_rows: examples wanted; fewer are returned where the text has too few sentences.
+        validation_rows: examples wanted, taken first.
+        seed: of the choice of documents, sentences and swaps.
+
+    Returns:
+        Training and validation examples; label 1 means swapped.
     """
     rng = random.Random(seed)
-    order = [_sentences(document) for document in documents]
-    rng.shuffle(order)
-    counts = itertools.accumulate(len(sentences) for sentences in order)
-    validation_documents = next((i for i, count in enumerate(counts, start=1) if count >= validation_rows), 1)
-    validation = _examples(order[:validation_documents], validation_rows, rng, "validation")
-    train = _examples(order[validation_documents:], train_rows, rng, "train")
+    documents = _sample(filter(None, map(_sentences, held_out)), train_rows + validation_rows, rng)
+    candidates = {sentence for document in documents for sentence in document}
+    for document in training:
+        candidates.difference_update(_split(document))
+    documents = [[sentence for sentence in document if sentence in candidates] for document in documents]
+    counts = itertools.accumulate(map(len, documents))
+    first_for_training = next((i for i, count in enumerate(counts, start=1) if count >= validation_rows), 1)
+    held_for_validation = {sentence for document in documents[:first_for_training] for sentence in document}
+    for_training = {sentence for document in documents[first_for_training:] for sentence in document}
+    validation = _examples(held_for_validation, validation_rows, rng, "validation")
+    train = _examples(for_training - held_for_validation, train_rows, rng, "train")
     return train, validation
 
 
+def _sample(documents: Iterable[list[str]], count: int, rng: random.Random) -> list[list[str]]:
+    """Up to `count` documents in random order, each as likely as any other (reservoir sampling)."""
+    kept: list[list[str]] = []
+    for number, document in enumerate(documents):
+        place = rng.randint(0, number)
+        if len(kept) < count:
+            kept.append(document)
+            kept[place], kept[-1] = kept[-1], kept[place]
+        elif place < count:
+            kept[place] = document
+    return kept
+
+
+def _split(document: str) -> list[str]:
+    return SENTENCE.split(re.sub(r"\s+", " ", document))
+
+
 def _sentences(document: str) -> list[str]:
+    """The sentences of a document that can be used."""
     return [
         sentence
-        for sentence in SENTENCE.split(re.sub(r"\s+", " ", document))
+        for sentence in _split(document)
         if len(sentence.split()) in WORDS and sentence[-1] in ".!?" and _swappable(sentence.split())
     ]
 
 
-def _examples(documents: list[list[str]], rows: int, rng: random.Random, split: str) -> list[Example]:
-    pool = list(dict.fromkeys(sentence for sentences in documents for sentence in sentences))
+def _examples(sentences: set[str], rows: int, rng: random.Random, split: str) -> list[Example]:
+    pool = sorted(sentences)
     rng.shuffle(pool)
     examples = []
     for number, sentence in enumerate(pool[:rows]):
