@@ -1,14 +1,11 @@
-"""Metrics against hand-computed values, their definitions and scipy."""
+"""Metrics against hand-computed values, and their definitions."""
 
 import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.stats import binomtest
 
-from electralab.finetune.metrics import classification_metrics, wilson_interval
+from electralab.finetune.metrics import classification_metrics
 
 
 def log_probabilities(predictions, classes, confidence=0.9):
@@ -28,7 +25,6 @@ def test_hand_computed_binary_case():
     assert metrics["majority_rate"] == pytest.approx(0.6)
     assert metrics["majority_class"] == 0.0
     assert metrics["loss"] == pytest.approx(-(7 * math.log(0.9) + 3 * math.log(0.1)) / 10)
-    assert metrics["accuracy_standard_error"] == pytest.approx(math.sqrt(0.7 * 0.3 / 10))
 
 
 def test_one_class_answers_are_flagged_and_score_the_majority_rate():
@@ -45,13 +41,3 @@ def test_more_than_two_classes_average_f1_over_classes():
     metrics = classification_metrics(labels, log_probabilities([0, 0, 1, 2, 2, 1], 3))
     # Class 0: F1 1; classes 1 and 2: one hit, one false positive, one miss each, F1 1/2.
     assert metrics["f1"] == pytest.approx((1 + 0.5 + 0.5) / 3)
-
-
-@settings(deadline=None)
-@given(st.integers(1, 5000), st.floats(0, 1))
-def test_interval_is_the_wilson_interval_of_scipy(rows, rate):
-    hits = round(rate * rows)
-    expected = binomtest(hits, rows).proportion_ci(0.95, method="wilson")
-    low, high = wilson_interval(hits / rows, rows)
-    assert low == pytest.approx(expected.low, abs=1e-9)
-    assert high == pytest.approx(expected.high, abs=1e-9)
