@@ -22,6 +22,7 @@ except UserError as error:
     raise WorkflowError(str(error)) from None
 
 NAME = PLAN.experiment.name
+PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
 GPUS = gpus_per_job()
 put_interpreter_on_path()
 

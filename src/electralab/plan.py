@@ -14,8 +14,10 @@ from typing import Any
 from pydantic import Field
 
 from electralab.config import (
+    DownloadedModel,
     Experiment,
     FullFinetuning,
+    GlueTask,
     Initialization,
     Pretraining,
     Shape,
@@ -53,8 +55,10 @@ class FinetuneSpec(Strict):
     seed: int
     settings: FullFinetuning
     random_init: RandomInit | None = Field(None, description="Set when the model is the untrained control.")
+    downloaded: DownloadedModel | None = Field(None, description="Set when the model was not pretrained here.")
+    snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
     extensions: list[str]
-    pretraining_recipe: str
+    pretraining_recipe: str | None = Field(description="None when the model was not pretrained here.")
 
 
 class BaselineSpec(Strict):
@@ -83,7 +87,9 @@ class Plan:
             for seed in self.experiment.pretraining[name].seeds
         }
         seed = self.experiment.run.pretraining_seed
-        wanted |= {(model, seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models}
+        wanted |= {
+            (_whole_run(model), seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models
+        }
         return sorted(wanted)
 
     @property
@@ -94,7 +100,7 @@ class Plan:
                 (model, task, method, seed)
                 for block in self.experiment.run.finetuning
                 for name in block.models
-                for model in self._expand(name)
+                for model in self._expand(name, block.snapshots)
                 for task in block.tasks
                 for method in block.methods
                 for seed in block.seeds
@@ -122,17 +128,25 @@ class Plan:
     @property
     def tables(self) -> list[str]:
         """Names of the tables that the experiment's runs can fill."""
-        return ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
+        pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
+        return pretraining + (["glue", "vs_published"] if self.finetuning_runs else [])
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
-        return ["training_curves", "generator_size"] if self.pretraining_runs else []
+        pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
+        return pretraining + (["glue"] if self.finetuning_runs else [])
 
-    def _expand(self, name: str) -> list[str]:
-        if name not in self.experiment.pretraining:
+    def _expand(self, name: str, snapshots: bool) -> list[str]:
+        """The models that a name of a block stands for."""
+        if name in self.experiment.models:
             return [name]
-        return [model_name(name, size) for size in self.experiment.pretraining[name].generator_sizes]
+        settings = self.experiment.pretraining_of(name)
+        models = [name]
+        if name in self.experiment.pretraining:
+            models = [model_name(name, size) for size in settings.generator_sizes]
+        kept = settings.snapshots if snapshots else []
+        return models + [f"{model}-at{share * 100:g}" for model in models for share in kept]
 
     # --- names that a target may hold -------------------------------------------------------------------------
 
@@ -144,6 +158,16 @@ class Plan:
             for name, settings in self.experiment.pretraining.items()
             for size in settings.generator_sizes
         ]
+
+    @property
+    def finetuned_models(self) -> list[str]:
+        """Every single model in the library that can be fine-tuned."""
+        return [name for name in self.experiment.model_names() if name not in self.experiment.pretraining]
+
+    @property
+    def downloaded_models(self) -> list[str]:
+        """Models that come with their weights."""
+        return [name for name, model in self.experiment.models.items() if isinstance(model, DownloadedModel)]
 
     @property
     def finetuning_methods(self) -> list[str]:
@@ -166,8 +190,17 @@ class Plan:
         return self.experiment.tokenizers[tokenizer].canonical()
 
     def task_spec(self, task: str) -> str:
-        """Canonical JSON of a task."""
-        return self.experiment.tasks[task].canonical()
+        """Canonical JSON of a task; a GLUE task with the place of its files."""
+        spec = self.experiment.tasks[task]
+        if isinstance(spec, GlueTask) and spec.location is None:
+            spec = spec.model_copy(update={"location": self.experiment.glue})
+        return spec.canonical()
+
+    def model_spec(self, model: str) -> str:
+        """Canonical JSON of a downloaded model."""
+        spec = self.experiment.models[model]
+        assert isinstance(spec, DownloadedModel), "the wildcard takes no other names"
+        return spec.canonical()
 
     def pretrain_spec(self, model: str, seed: int) -> str:
         """Canonical JSON of one pretraining run."""
@@ -182,10 +215,26 @@ class Plan:
         """Canonical JSON of one fine-tuning run."""
         settings = self.experiment.methods[method]
         assert isinstance(settings, FullFinetuning), "baselines are refused when the config is validated"
+        # Other tasks' epochs are not this run's business.
+        epochs = settings.epochs_by_task.get(task, settings.epochs)
+        settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
+        described = self.experiment.models.get(model)
+        if isinstance(described, DownloadedModel):
+            return FinetuneSpec(
+                model=model,
+                task=task,
+                method=method,
+                seed=seed,
+                settings=settings,
+                downloaded=described,
+                extensions=[],
+                pretraining_recipe=None,
+            ).canonical()
         pretraining = self.experiment.pretraining_of(model)
+        snapshot = next((share for share in pretraining.snapshots if model.endswith(f"-at{share * 100:g}")), None)
         random_init = None
         extensions = pretraining.extensions
-        if model in self.experiment.models:
+        if described is not None:
             random_init = RandomInit(
                 shape=pretraining.discriminator,
                 initialization=pretraining.initialization,
@@ -199,6 +248,7 @@ class Plan:
             seed=seed,
             settings=settings,
             random_init=random_init,
+            snapshot=snapshot,
             extensions=extensions,
             pretraining_recipe=pretraining.recipe,
         ).canonical()
@@ -230,7 +280,14 @@ class Plan:
         }
 
     def finetune_inputs(self, model: str, task: str) -> dict[str, str]:
-        """Task, tokenizer and, unless the model is untrained, the run record of its pretraining."""
+        """Task, tokenizer and, unless the model is untrained, the file that vouches for its weights."""
+        if model in self.downloaded_models:
+            folder = f"artifacts/models/downloaded/{model}"
+            return {
+                "task": f"artifacts/tasks/{task}/manifest.json",
+                "tokenizer": f"{folder}/tokenizer.json",
+                "model": f"{folder}/manifest.json",
+            }
         settings = self.experiment.pretraining_of(model)
         inputs = {
             "task": f"artifacts/tasks/{task}/manifest.json",
@@ -238,8 +295,13 @@ class Plan:
         }
         if model not in self.experiment.models:
             seed = self.experiment.run.pretraining_seed
-            inputs["model"] = f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
+            inputs["model"] = f"artifacts/models/pretrained/{_whole_run(model)}/seed-{seed}/run.json"
         return inputs
+
+
+def _whole_run(model: str) -> str:
+    """The pretrained model that a snapshot belongs to: `tiny-g25-at50` -> `tiny-g25`."""
+    return model.partition("-at")[0]
 
 
 def one_of(names: Iterable[str]) -> str:

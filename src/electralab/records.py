@@ -71,6 +71,8 @@ class RunRecord(_Record):
     status: Literal["ok", "failed", "skipped"] = "ok"
     reason: str | None = None
     recipe: str
+    primary_metric: str | None = None
+    glue: str | None = None
     extensions: list[str] = []
     synthetic: bool = False
     metrics: dict[str, float] = {}

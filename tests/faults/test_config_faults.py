@@ -16,8 +16,8 @@ BAD = {
     "wrong type": ("pretraining: {tiny: {steps: many}}", ["pretraining.tiny.steps", "integer", "many"]),
     "number as text": ("pretraining: {tiny: {learning_rate: 1e-4}}", ["learning_rate", "1.0e-04"]),
     "unknown task": (
-        "run: {finetuning: [{models: [tiny], tasks: [mnli], methods: [quick_full]}]}",
-        ["run.finetuning[0].tasks", "'mnli'", "boolq"],
+        "run: {finetuning: [{models: [tiny], tasks: [squad], methods: [quick_full]}]}",
+        ["run.finetuning[0].tasks", "'squad'", "boolq"],
     ),
     "unknown method": (
         "run: {finetuning: [{models: [tiny], tasks: [boolq], methods: [lora]}]}",

@@ -14,6 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
+from electralab.finetune import trainer
 from electralab.finetune.baseline import run_baseline
 from electralab.finetune.trainer import run_finetuning
 from electralab.plan import BaselineSpec, FinetuneSpec, RandomInit
@@ -25,11 +26,11 @@ SHAPE = Shape(
 )
 
 
-def write_task(folder, text=lambda generator: " ".join(generator.choices(WORDS, k=5)), labels=(0, 1)):
+def write_task(folder, text=lambda generator: " ".join(generator.choices(WORDS, k=5)), labels=(0, 1), more=()):
     folder.mkdir(parents=True)
     generator = random.Random(0)
     splits = {}
-    for split, rows in (("train", 200), ("validation", 60)):
+    for split, rows in (("train", 200), ("validation", 60), *((split, 10) for split in more)):
         drawn = [generator.choice(labels) for _ in range(rows)]
         lines = [
             json.dumps({"id": f"{split}-{number}", "text": text(generator), "pair": None, "label": label}) + "\n"
@@ -37,10 +38,10 @@ def write_task(folder, text=lambda generator: " ".join(generator.choices(WORDS, 
         ]
         (folder / f"{split}.jsonl").write_text("".join(lines))
         checksum = hashlib.sha256("".join(lines).encode()).hexdigest()
-        counts = {"no": drawn.count(0), "yes": drawn.count(1)}
-        splits[split] = {"rows": rows, "sha256": checksum, "label_counts": counts}
-    manifest = {"name": "toy", "labels": ["no", "yes"], "metric": "accuracy", "synthetic": True, "sources": []}
-    (folder / "manifest.json").write_text(json.dumps({**manifest, "splits": splits, "notes": []}))
+        splits[split] = {"rows": rows, "official_rows": None, "sha256": checksum}
+    manifest = {"name": "toy", "labels": ["no", "yes"], "metrics": ["accuracy", "f1"], "score_range": None}
+    manifest |= {"unordered": False, "glue": None, "synthetic": True, "sources": [], "splits": splits, "notes": []}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder / "manifest.json"
 
 
@@ -121,6 +122,28 @@ def test_baseline_without_words_or_with_one_label(earlier, tmp_path_factory):
         run_baseline(spec, earlier, write_task(folder / "wordless", text=lambda generator: "! ?"))
     with pytest.raises(UserError, match="fewer than 3 of some label"):
         run_baseline(spec, earlier, write_task(folder / "single", labels=(1,)))
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "validation_mismatched"])
+def test_rows_to_be_scored_without_labels_stop_before_training(
+    earlier, tokenizer, tmp_path_factory, monkeypatch, split
+):
+    """One row of the split has no label; the file is otherwise what its manifest says."""
+    manifest = write_task(tmp_path_factory.mktemp("task") / "toy", more=("validation_mismatched",))
+    path = manifest.with_name(f"{split}.jsonl")
+    lines = path.read_text().splitlines()
+    lines[4] = json.dumps({**json.loads(lines[4]), "label": None})
+    path.write_text("\n".join(lines) + "\n")
+    content = json.loads(manifest.read_text())
+    content["splits"][split]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    manifest.write_text(json.dumps(content))
+
+    monkeypatch.setattr(trainer, "train_best", lambda *_: pytest.fail("training started"))
+    message = rf"^task toy: row 5 \(id {split}-4\) of the {split} split has no label.*$"
+    with pytest.raises(UserError, match=message):
+        run_finetuning(make_spec(), earlier, manifest, tokenizer, None, 1, "cpu")
+    with pytest.raises(UserError, match=message):
+        run_baseline(BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline()), earlier, manifest)
 
 
 def test_a_killed_run_leaves_nothing_and_its_rerun_equals_an_uninterrupted_one(tmp_path, task, tokenizer):

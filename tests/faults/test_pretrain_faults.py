@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from electralab.config import Pretraining, TrainedTokenizer
+from electralab.electra.convert import load_encoder
 from electralab.errors import UserError
 from electralab.files import sha256
 from electralab.plan import PretrainSpec
@@ -107,6 +108,31 @@ def test_a_run_stopped_anywhere_ends_with_the_same_bits(
     )
     assert quality == reference
     assert not (parts.parent / "checkpoints").exists()
+
+
+def test_a_snapshot_is_the_discriminator_of_its_step_also_after_a_kill(
+    inputs: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record, seen = tmp_path / "run.json", {}
+    train_step, dies_at = Trainer.train_step, 17
+
+    def watched(self: Trainer) -> torch.Tensor:
+        if self.step in (6, 15):
+            seen[self.step] = self.pair.discriminator.layers[0].qkv.weight.detach().clone()
+        if self.step == dies_at:
+            raise RuntimeError("power cut")
+        return train_step(self)
+
+    monkeypatch.setattr(Trainer, "train_step", watched)
+    spec = run_spec(snapshots=[0.2, 0.5])
+    with pytest.raises(RuntimeError, match="power cut"):
+        run_pretraining(spec, *inputs, record, 1, "cpu")
+    dies_at = -1
+    run_pretraining(spec, *inputs, record, 1, "cpu")
+    for step, folder in ((6, "20"), (15, "50")):
+        encoder, _ = load_encoder(record.parent / "snapshots" / folder)
+        assert torch.equal(encoder.layers[0].qkv.weight, seen[step])
+        assert (record.parent / "snapshots" / folder / "tokenizer.json").exists()
 
 
 def test_kill_9_and_run_again(inputs: tuple[Path, Path], tmp_path: Path) -> None:

@@ -57,13 +57,16 @@ def record(folder: Path, stage: Any = "pretrain", status: Any = "ok", seed: int 
     return path
 
 
+PUBLISHED = Path(__file__).resolve().parents[2] / "reference" / "published_results.csv"
+
+
 @pytest.fixture
-def outputs(tmp_path: Path) -> tuple[Path, Path]:
-    return tmp_path / "results/runs.csv", tmp_path / "results/curves.csv"
+def outputs(tmp_path: Path) -> tuple[Path, Path, Path]:
+    return tmp_path / "results/runs.csv", tmp_path / "results/curves.csv", tmp_path / "results/comparisons.csv"
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"stage": "pretrain"}', '{"stage": "pretrain"', "[]", "\x00\x01"])
-def test_damaged_record_is_named(tmp_path: Path, outputs: tuple[Path, Path], text: str) -> None:
+def test_damaged_record_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path], text: str) -> None:
     good, bad = record(tmp_path, seed=0), record(tmp_path, seed=1)
     collect([good], *outputs, "x")
     earlier = outputs[0].read_bytes()
@@ -74,7 +77,7 @@ def test_damaged_record_is_named(tmp_path: Path, outputs: tuple[Path, Path], tex
     assert outputs[0].read_bytes() == earlier
 
 
-def test_missing_record_is_named(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_missing_record_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     with pytest.raises(UserError, match=r"nowhere/run\.json"):
         collect([tmp_path / "nowhere/run.json"], *outputs, "x")
 
@@ -82,7 +85,7 @@ def test_missing_record_is_named(tmp_path: Path, outputs: tuple[Path, Path]) -> 
 @pytest.mark.parametrize(
     "text", [b"", b"step,tokens\n1,2\n", b"step,tokens,seconds,phase\n1,2,3,joint,5,6,7\n1\n", b"\xff\xfe\x00"]
 )
-def test_damaged_curve_is_named(tmp_path: Path, outputs: tuple[Path, Path], text: bytes) -> None:
+def test_damaged_curve_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path], text: bytes) -> None:
     path = record(tmp_path)
     path.with_name("evaluation.csv").write_bytes(text)
     with pytest.raises(UserError, match=r"evaluation\.csv is damaged") as caught:
@@ -90,30 +93,30 @@ def test_damaged_curve_is_named(tmp_path: Path, outputs: tuple[Path, Path], text
     assert "\n" not in str(caught.value)
 
 
-def test_missing_curve_of_a_finished_run_is_named(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_missing_curve_of_a_finished_run_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     path = record(tmp_path)
     path.with_name("evaluation.csv").unlink()
     with pytest.raises(UserError, match=r"evaluation\.csv is missing"):
         collect([path], *outputs, "x")
 
 
-def test_the_same_run_twice_is_refused(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_the_same_run_twice_is_refused(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     path = record(tmp_path)
     with pytest.raises(UserError, match="same run"):
         collect([path, path], *outputs, "x")
 
 
-def test_unknown_names_list_the_known(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_unknown_names_list_the_known(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     collect([record(tmp_path)], *outputs, "x")
     with pytest.raises(UserError, match=r"unknown table 'efficency'; allowed: pretraining, generator_size, efficiency"):
-        make_table("efficency", outputs[0], tmp_path / "t.csv", tmp_path / "t.md")
+        make_table("efficency", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
     with pytest.raises(UserError, match=r"unknown figure 'pareto'; allowed: training_curves, generator_size"):
-        make_figure("pareto", *outputs, tmp_path / "f.svg", tmp_path / "f.png")
+        make_figure("pareto", *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "binary", "other table", "cut"])
 def test_damaged_runs_table_is_named(
-    tmp_path: Path, outputs: tuple[Path, Path], damage: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, outputs: tuple[Path, Path, Path], damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     collect([record(tmp_path)], *outputs, "x")
     runs = outputs[0]
@@ -130,37 +133,38 @@ def test_damaged_runs_table_is_named(
         case "cut":
             runs.write_text(text[: text.index("status")])
     table = tmp_path / "t.csv"
-    arguments = ["table", "pretraining", "--runs", str(runs), "--csv", str(table), "--markdown", str(tmp_path / "t.md")]
+    arguments = ["table", "pretraining", "--runs", str(runs), "--comparisons", str(outputs[2])]
+    arguments += ["--published", str(PUBLISHED), "--csv", str(table), "--markdown", str(tmp_path / "t.md")]
     assert main(arguments) == 1
     message = capfd.readouterr().err
     assert message.count("\n") == 1 and str(runs) in message
     assert not table.exists()
 
 
-def test_nothing_to_draw_is_said(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_nothing_to_draw_is_said(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     collect([record(tmp_path, status="failed")], *outputs, "x")
     with pytest.raises(UserError, match="no finished pretraining"):
-        make_figure("training_curves", *outputs, tmp_path / "f.svg", tmp_path / "f.png")
+        make_figure("training_curves", *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
     collect([record(tmp_path, stage="baseline")], *outputs, "x")
     with pytest.raises(UserError, match="no pretraining run"):
-        make_table("pretraining", outputs[0], tmp_path / "t.csv", tmp_path / "t.md")
+        make_table("pretraining", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
 
 
-def test_a_run_without_optional_metrics_is_drawn(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_a_run_without_optional_metrics_is_drawn(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     collect([record(tmp_path)], *outputs, "x")
     for name in ("training_curves", "generator_size"):
-        make_figure(name, *outputs, tmp_path / "f.svg", tmp_path / "f.png")
+        make_figure(name, *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
     for name in ("pretraining", "generator_size", "efficiency"):
-        make_table(name, outputs[0], tmp_path / "t.csv", tmp_path / "t.md")
+        make_table(name, outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
     assert "–" in (tmp_path / "t.md").read_text()
 
 
 def test_full_disk_leaves_the_earlier_figure(
-    tmp_path: Path, outputs: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, outputs: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collect([record(tmp_path)], *outputs, "x")
     svg, png = tmp_path / "f.svg", tmp_path / "f.png"
-    make_figure("generator_size", *outputs, svg, png)
+    make_figure("generator_size", *outputs[:2], PUBLISHED, svg, png)
     earlier = svg.read_bytes()
 
     def full(*_: Any, **__: Any) -> None:
@@ -168,16 +172,16 @@ def test_full_disk_leaves_the_earlier_figure(
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(UserError, match="no space left"):
-        make_figure("generator_size", *outputs, svg, png)
+        make_figure("generator_size", *outputs[:2], PUBLISHED, svg, png)
     assert svg.read_bytes() == earlier
     assert [path for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
-def test_a_model_called_null_is_a_model(tmp_path: Path, outputs: tuple[Path, Path]) -> None:
+def test_a_model_called_null_is_a_model(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
     path = record(tmp_path)
     path.write_text(path.read_text().replace("tiny-g25", "null-g25"))
     collect([path], *outputs, "x")
     frame = pd.read_csv(outputs[0], keep_default_na=False)
     assert list(frame["pretraining"]) == ["null"]
-    make_table("pretraining", outputs[0], tmp_path / "t.csv", tmp_path / "t.md")
+    make_table("pretraining", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
     assert "null" in (tmp_path / "t.csv").read_text()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import math
 from pathlib import Path
 from typing import Any
 
-from electralab.config import FullFinetuning, Pretraining, Shape, TfidfBaseline, model_name
+import numpy as np
+
+from electralab.config import FullFinetuning, HubModel, Pretraining, Shape, TfidfBaseline, model_name
 from electralab.plan import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
 from electralab.records import Cost, Provenance, RunRecord, write_record
+from electralab.report.collect import collect
 
 SIZES = (0.125, 0.25, 0.5, 0.75, 1.0)
 EXTENSIONS = ["position_aware_init", "unigram_warmup"]
@@ -16,6 +20,11 @@ SHAPE = Shape(
     layers=2, hidden_size=128, embedding_size=128, attention_heads=4, intermediate_size=512, max_positions=256
 )
 UNIGRAM = 6.4
+
+
+ROOT = Path(__file__).resolve().parents[2]
+PUBLISHED = ROOT / "reference" / "published_results.csv"
+METRICS = {"cola": "mcc", "stsb": "spearman"}
 
 
 class Builder:
@@ -90,38 +99,51 @@ class Builder:
         model: str,
         task: str,
         seed: int,
-        accuracy: float,
+        score: float,
         *,
         method: str = "full",
         synthetic: bool = False,
         untrained: bool = False,
         status: str = "ok",
         rows: int = 1000,
-        majority: bool = False,
+        degenerate: bool = False,
         shape: Shape = SHAPE,
+        hub: str | None = None,
+        glue: str | None = None,
+        settings: FullFinetuning | None = None,
+        predictions: tuple[np.ndarray, np.ndarray] | None = None,
+        notes: tuple[str, ...] = (),
+        snapshot: float | None = None,
+        **more: float,
     ) -> Path:
+        """One fine-tuning; `predictions` are labels and answers to write beside the record."""
         spec = FinetuneSpec(
             model=model,
             task=task,
             method=method,
             seed=seed,
-            settings=FullFinetuning(max_train_rows=3000),
+            settings=settings or FullFinetuning(max_train_rows=3000),
+            snapshot=snapshot,
+            downloaded=HubModel(repository=hub, revision="main") if hub else None,
             random_init=RandomInit(shape=shape, initialization="position_aware_init", sequence_length=64)
             if untrained
             else None,
-            extensions=EXTENSIONS,
-            pretraining_recipe="paper",
+            extensions=[] if hub else EXTENSIONS,
+            pretraining_recipe=None if hub else "paper",
         )
+        metric = METRICS.get(glue or "", "accuracy")
         metrics = {
-            "accuracy": accuracy,
-            "majority_rate": 0.55,
-            "majority_class": float(majority),
+            "score": score,
+            metric: score,
+            "degenerate": float(degenerate),
             "train_rows": 3000.0,
             "validation_rows": float(rows),
             "learning_rate": 3e-4,
             "epochs": 3.0,
         }
-        return self.write(
+        metrics |= {} if glue == "stsb" else {"majority_rate": 0.55}
+        metrics |= more
+        path = self.write(
             RunRecord(
                 stage="finetune",
                 model=model,
@@ -131,18 +153,25 @@ class Builder:
                 status=status,  # type: ignore[arg-type]
                 reason=None if status == "ok" else "out of memory",
                 recipe="paper",
-                extensions=EXTENSIONS,
+                primary_metric=metric,
+                glue=glue,
+                extensions=spec.extensions,
                 synthetic=synthetic,
                 metrics=metrics if status == "ok" else {},
+                predictions="predictions.csv" if predictions else None,
+                notes=list(notes),
                 cost=cost(),
                 provenance=provenance(),
                 spec=spec.model_dump(mode="json"),
             )
         )
+        if predictions:
+            write_answers(path.with_name("predictions.csv"), *predictions)
+        return path
 
     def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
         spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
-        metrics = {"accuracy": accuracy, "majority_rate": 0.55, "majority_class": 0.0, "validation_rows": 1000.0}
+        metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0}
         return self.write(
             RunRecord(
                 stage="baseline",
@@ -151,6 +180,7 @@ class Builder:
                 method="tfidf",
                 seed=0,
                 recipe="tfidf",
+                primary_metric="accuracy",
                 synthetic=synthetic,
                 metrics=metrics,
                 cost=cost(),
@@ -158,6 +188,13 @@ class Builder:
                 spec=spec.model_dump(mode="json"),
             )
         )
+
+    def glue(self, model: str, tasks: dict[str, float], seeds: tuple[int, ...] = (0, 1, 2), **known: Any) -> None:
+        """Fine-tune one model on GLUE tasks, a wobble of up to 0.01 around the scores given."""
+        for task, score in tasks.items():
+            more = {"matched.accuracy": score, "mismatched.accuracy": score + 0.01} if task == "mnli" else {}
+            for seed in seeds:
+                self.finetune(model, task, seed, score + (0.0, 0.01, -0.008)[seed % 3], glue=task, **(more | known))
 
     def whole_experiment(self, sizes: tuple[float, ...] = SIZES) -> None:
         """Five sizes with two seeds, the control, one task that gains nothing, one synthetic that gains."""
@@ -180,6 +217,20 @@ class Builder:
         for task, value in (("movie_sentiment", 0.80), ("policy_qa", 0.66), ("boolq", 0.64)):
             self.baseline(task, value)
         self.baseline("word_order", 0.5, synthetic=True)
+
+
+def write_answers(path: Path, labels: np.ndarray, answers: np.ndarray) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "label", "prediction"])
+        writer.writerows(zip(range(len(labels)), labels.tolist(), answers.tolist()))
+
+
+def collected(builder: Builder, folder: Path) -> tuple[Path, Path, Path]:
+    """Collect a builder's records into a folder: runs, curves and comparisons."""
+    made = (folder / "runs.csv", folder / "curves.csv", folder / "comparisons.csv")
+    collect(builder.records, *made, "constructed")
+    return made
 
 
 def pretraining_metrics(size: float, seed: int, control: bool = False) -> dict[str, float]:

@@ -21,9 +21,11 @@ from snakemake.utils import update_config
 
 from electralab import config
 from electralab.config import (
+    FINETUNING_RECIPES,
     RECIPES,
     Corpus,
     Experiment,
+    FullFinetuning,
     Pretraining,
     TrainedTokenizer,
     json_schema,
@@ -281,3 +283,20 @@ def test_missing_key_is_named() -> None:
 def test_values_cannot_be_changed_after_validation() -> None:
     with pytest.raises(ValueError, match="frozen"):
         Corpus(parts=[{"source": "local", "path": "x"}]).shards = 7  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("recipe", FINETUNING_RECIPES)
+def test_finetuning_recipe_sets_defaults_and_yields_to_what_is_given(recipe: str) -> None:
+    settings = FullFinetuning.model_validate({"recipe": recipe})
+    for key, value in FINETUNING_RECIPES[recipe].items():
+        assert getattr(settings, key) == value
+    assert FullFinetuning.model_validate({"recipe": recipe, "weight_decay": 0.5}).weight_decay == 0.5
+
+
+def test_finetuning_recipes_are_the_published_ones() -> None:
+    paper, google, rc2020 = (FullFinetuning.model_validate({"recipe": r}) for r in ("paper", "google_code", "rc2020"))
+    # ELECTRA paper, table 7, against the defaults of google-research/electra's `configure_finetuning.py`.
+    assert (paper.learning_rates, paper.weight_decay, paper.layerwise_lr_decay) == ([3e-4], 0.0, 0.8)
+    assert (google.learning_rates, google.weight_decay, google.layerwise_lr_decay) == ([1e-4], 0.01, 0.8)
+    assert google.double_unordered and not paper.double_unordered and not rc2020.double_unordered
+    assert (rc2020.learning_rates, rc2020.weight_decay, rc2020.pooling) == ([3e-4], 0.01, "mean")

@@ -1,16 +1,14 @@
-"""The classifier against `transformers`, and its rates against the paper's formula."""
+"""The classifier, its heads and what they are trained on, against `transformers`."""
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
 from electralab.electra.convert import encoder_state, huggingface_config
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.finetune.classifier import Classifier, with_dropout
-from electralab.finetune.layerwise import build_optimizer, decay_exponent, linear_schedule, set_learning_rate
+from electralab.finetune.objective import Classification, Regression
 
 SHAPE = ElectraConfig(
     vocab_size=60,
@@ -64,10 +62,82 @@ def test_loss_and_gradients_equal_transformers_electra_with_a_linear_head(poolin
     torch.testing.assert_close(classifier.head.weight.grad, head.weight.grad, atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("pooling", ["cls", "mean"])
-def test_padding_does_not_change_the_answer(pooling):
+def huggingface_classifier(classifier, outputs):
+    """Hugging Face's model with the weights of ours."""
+    from transformers import ElectraConfig as HuggingFaceConfig
+    from transformers import ElectraForSequenceClassification
+
+    shape = huggingface_config(SHAPE, "ElectraForSequenceClassification")
+    reference = ElectraForSequenceClassification(HuggingFaceConfig(**shape, num_labels=outputs))
+    head = {f"classifier.{name}": weight for name, weight in classifier.head.state_dict().items()}
+    reference.load_state_dict(encoder_state(classifier.encoder) | head)
+    return reference
+
+
+def scrambled(classifier):
+    """Weights large enough that a wrong activation or a missing layer shows."""
+    for parameter in classifier.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    return classifier
+
+
+def test_the_huggingface_head_is_that_of_electra_for_sequence_classification():
     torch.manual_seed(0)
-    classifier = Classifier(Encoder(SHAPE), 3, pooling, dropout=0.0).eval()
+    classifier = scrambled(Classifier(Encoder(SHAPE), 3, "cls", 0.0, "huggingface"))
+    input_ids, mask, types, labels = padded_batch()
+    expected = huggingface_classifier(classifier, 3)(
+        input_ids, attention_mask=mask.long(), token_type_ids=types, labels=labels
+    )
+    logits = classifier(input_ids, mask, types)
+    assert logits.std() > 0.1
+    torch.testing.assert_close(logits, expected.logits, atol=1e-5, rtol=0)
+    torch.testing.assert_close(Classification(3).loss(logits, labels), expected.loss, atol=1e-5, rtol=0)
+
+
+def test_a_regression_to_raw_scores_is_trained_as_transformers_trains_it():
+    """One label makes `ElectraForSequenceClassification` a regression with squared error."""
+    torch.manual_seed(0)
+    classifier = scrambled(Classifier(Encoder(SHAPE), 1, "cls", 0.0, "huggingface"))
+    input_ids, mask, types, _ = padded_batch()
+    scores = torch.tensor([0.0, 2.5, 5.0, 3.8], dtype=torch.float64)
+    expected = huggingface_classifier(classifier, 1)(
+        input_ids, attention_mask=mask.long(), token_type_ids=types, labels=scores.float()
+    )
+    logits = classifier(input_ids, mask, types)
+    torch.testing.assert_close(Regression().loss(logits, scores), expected.loss, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(Regression().answers(logits), expected.logits[:, 0].double())
+
+
+def test_a_regression_to_unit_targets_answers_in_scores():
+    """Google's code divides STS-B's scores by 5; at the right answer the loss is 0."""
+    unit, scores = Regression(offset=0.0, scale=5.0), torch.tensor([0.0, 2.5, 5.0], dtype=torch.float64)
+    right = torch.tensor([[0.0], [0.5], [1.0]])
+    assert unit.loss(right, scores).item() == 0.0
+    assert unit.answers(right).tolist() == scores.tolist()
+    assert unit.loss(right + 0.1, scores).item() == pytest.approx(0.01)
+    shifted = Regression(offset=-1.0, scale=2.0)  # scores from -1 to 1
+    assert shifted.answers(right).tolist() == [-1.0, 0.0, 1.0]
+    assert shifted.loss(right, shifted.answers(right)).item() == 0.0
+
+
+def test_both_heads_drop_out_in_training_only_and_huggingfaces_twice():
+    torch.manual_seed(0)
+    for head, dropouts in (("linear", 1), ("huggingface", 2)):
+        classifier = Classifier(Encoder(SHAPE), 3, "cls", 0.5, head)
+        own = [module for name, module in classifier.named_modules() if name in ("dropout", "head.dropout")]
+        assert [module.p for module in own] == [0.5] * dropouts
+        input_ids, mask, types, _ = padded_batch()
+        first, second = (classifier(input_ids, mask, types) for _ in range(2))
+        assert not torch.equal(first, second)
+        first, second = (classifier.eval()(input_ids, mask, types) for _ in range(2))
+        assert torch.equal(first, second)
+
+
+@pytest.mark.parametrize("head", ["linear", "huggingface"])
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_padding_does_not_change_the_answer(pooling, head):
+    torch.manual_seed(0)
+    classifier = Classifier(Encoder(SHAPE), 3, pooling, 0.0, head).eval()
     input_ids, mask, types, _ = padded_batch()
     together = classifier(input_ids, mask, types)
     for row in range(4):
@@ -91,72 +161,3 @@ def test_dropout_copy_shares_values_but_not_memory():
     with torch.no_grad():
         copied.embeddings.word.weight.add_(1)
     assert torch.equal(encoder.embeddings.word.weight, before)
-
-
-@settings(deadline=None)
-@given(st.floats(1e-5, 1e-2), st.floats(0.1, 1.0), st.integers(1, 4))
-def test_first_update_moves_every_parameter_by_the_rate_of_its_layer(rate, decay, layers):
-    """Adam's first step is rate x sign(gradient), so the rates are read off the weights themselves."""
-    torch.manual_seed(0)
-    shape = ElectraConfig(60, 16, 32, layers, 4, 48, max_positions=24)
-    classifier = Classifier(Encoder(shape), 2, "cls", 0.0).double()
-    before = {name: parameter.detach().clone() for name, parameter in classifier.named_parameters()}
-    optimizer = build_optimizer(classifier, rate, decay, weight_decay=0.0)
-    for parameter in classifier.parameters():
-        parameter.grad = torch.ones_like(parameter)
-    optimizer.step()
-
-    def expected(name):
-        if name.startswith("head"):
-            return rate
-        if name.startswith("encoder.embeddings"):  # embeddings_project too
-            return rate * decay ** (layers + 1)
-        return rate * decay ** (layers - int(name.split(".")[2]))
-
-    for name, parameter in classifier.named_parameters():
-        moved = (before[name] - parameter.detach()).mean().item()
-        assert moved == pytest.approx(expected(name), rel=1e-4), name
-
-
-def test_exponents_of_a_twelve_layer_model():
-    names = {
-        "head.weight": 0,
-        "encoder.layers.11.qkv.weight": 1,
-        "encoder.layers.1.qkv.weight": 11,
-        "encoder.layers.0.output.bias": 12,
-        "encoder.embeddings.word.weight": 13,
-        "encoder.embeddings_project.weight": 13,
-    }
-    assert {name: decay_exponent(name, 12) for name in names} == names
-
-
-def test_weight_decay_spares_layernorm_and_biases_and_every_parameter_is_in_one_group():
-    classifier = Classifier(Encoder(SHAPE), 2, "cls", 0.1)
-    optimizer = build_optimizer(classifier, 1e-3, 0.8, weight_decay=0.01)
-    decay = {id(parameter): group["weight_decay"] for group in optimizer.param_groups for parameter in group["params"]}
-    assert (
-        sum(len(group["params"]) for group in optimizer.param_groups)
-        == len(decay)
-        == len(list(classifier.parameters()))
-    )
-    norms = {id(p) for module in classifier.modules() if isinstance(module, nn.LayerNorm) for p in module.parameters()}
-    for name, parameter in classifier.named_parameters():
-        spared = id(parameter) in norms or name.endswith("bias")
-        assert decay[id(parameter)] == (0.0 if spared else 0.01), name
-
-
-@settings(deadline=None)
-@given(st.integers(1, 60), st.floats(0, 0.9))
-def test_schedule_is_that_of_transformers(steps, warmup_fraction):
-    from transformers import get_linear_schedule_with_warmup
-
-    warmup = int(warmup_fraction * steps)
-    reference = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
-    schedule = get_linear_schedule_with_warmup(reference, warmup, steps)
-    classifier = nn.Linear(1, 1)
-    ours = torch.optim.AdamW([{"params": classifier.parameters(), "peak": 0.3}])
-    for step in range(steps):
-        set_learning_rate(ours, linear_schedule(step, steps, warmup))
-        assert ours.param_groups[0]["lr"] == pytest.approx(0.3 * schedule.get_last_lr()[0], abs=1e-12)
-        reference.step()
-        schedule.step()

@@ -1,30 +1,24 @@
 """Tokenised tasks, batches and splits, against naive second implementations."""
 
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from electralab.data.example import Example as Row
 from electralab.finetune.examples import (
     WINDOW_BATCHES,
     encode_examples,
     evaluation_batches,
     pair_lengths,
     sample_examples,
+    swapped_pairs,
     training_batches,
     tuning_split,
 )
-
-
-class Row(NamedTuple):
-    id: str
-    text: str
-    pair: str | None
-    label: int
-
 
 # One id a word, counted from 10: "7 7" -> [17, 17].
 NUMBERS = SimpleNamespace(
@@ -142,3 +136,22 @@ def test_samples_are_seeded_and_nested():
     assert set(small) < set(large)
     assert small == sample_examples(examples, 20, 0) != sample_examples(examples, 20, 1)
     assert sample_examples(examples, None, 0) == sample_examples(examples, 100, 0) == examples
+
+
+def test_scores_stay_numbers_and_rows_without_a_label_are_marked():
+    rows = [Row("a", "1", None, 2.4), Row("b", "2", None, None)]
+    scores = encode_examples(rows, NUMBERS, 8, regression=True).batch(np.array([1, 0])).labels
+    assert scores.dtype == torch.float64
+    assert scores.tolist() == pytest.approx([np.nan, 2.4], nan_ok=True)
+    classes = encode_examples([Row("a", "1", None, 1), Row("b", "2", None, None)], NUMBERS, 8).labels
+    assert (classes.dtype, classes.tolist()) == (np.int64, [1, -1])
+
+
+@given(examples_strategy)
+def test_swapping_twice_gives_the_rows_back_and_moves_only_the_texts(examples):
+    swapped = swapped_pairs(examples)
+    assert swapped_pairs(swapped) == examples
+    for before, after in zip(examples, swapped):
+        assert (after.id, after.label) == (before.id, before.label)
+        texts = (before.text, before.pair) if before.pair is None else (before.pair, before.text)
+        assert (after.text, after.pair) == texts

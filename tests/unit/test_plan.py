@@ -191,3 +191,71 @@ def test_random_control_has_the_shape_of_what_it_controls() -> None:
 def test_resolved_config_is_the_same_experiment() -> None:
     experiment = load_experiment(DEFAULT)
     assert load_experiment(yaml.safe_load(yaml.safe_dump(resolved(experiment)))) == experiment
+
+
+def _with_glue(values: dict[str, Any]) -> None:
+    values["glue"] = {"source": "local", "path": "somewhere"}
+    values["tasks"]["rte"] = {"source": "glue", "task": "rte"}
+    values["tasks"]["elsewhere"] = {"source": "glue", "task": "rte", "location": {"source": "hub"}}
+
+
+def test_glue_tasks_are_told_where_glue_is_unless_they_say_it() -> None:
+    found = plan(_with_glue)
+    assert json.loads(found.task_spec("rte"))["location"] == {"source": "local", "path": "somewhere"}
+    assert json.loads(found.task_spec("elsewhere"))["location"]["source"] == "hub"
+
+
+def test_epochs_by_task_reach_that_task_alone() -> None:
+    def change(values: dict[str, Any]) -> None:
+        _with_glue(values)
+        values["run"]["finetuning"][0]["tasks"] = ["boolq", "rte"]
+
+    found = plan(change)
+    told = {}
+    for task in ("boolq", "rte"):
+        told[task] = FinetuneSpec.model_validate_json(found.finetune_spec("net_random", task, "full", 0)).settings
+    # ELECTRA paper, table 7: 10 epochs for RTE and STS-B, else 3.
+    assert {task: settings.epochs for task, settings in told.items()} == {"boolq": 3, "rte": 10}
+    assert all(settings.epochs_by_task == {} for settings in told.values())
+
+
+def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["models"]["minilm"] = {"kind": "package"}
+        values["run"] = {"finetuning": [{"models": ["minilm"], "tasks": ["boolq"], "methods": ["full"], "seeds": [3]}]}
+
+    found = plan(change)
+    assert found.pretraining_runs == []
+    assert found.downloaded_models == ["minilm"]
+    assert found.finetune_inputs("minilm", "boolq") == {
+        "task": "artifacts/tasks/boolq/manifest.json",
+        "tokenizer": "artifacts/models/downloaded/minilm/tokenizer.json",
+        "model": "artifacts/models/downloaded/minilm/manifest.json",
+    }
+    spec = FinetuneSpec.model_validate_json(found.finetune_spec("minilm", "boolq", "full", 3))
+    assert spec.downloaded is not None and spec.random_init is None and spec.pretraining_recipe is None
+    assert found.tables == ["glue", "vs_published"]
+
+
+def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["pretraining"]["net"] |= {"snapshots": [0.0625, 0.5]}
+        values["run"]["finetuning"] = [
+            {"models": ["net-g25"], "snapshots": True, "tasks": ["boolq"], "methods": ["full"], "seeds": [0]},
+            {"models": ["net-g50-at50"], "tasks": ["boolq"], "methods": ["full"], "seeds": [0]},
+        ]
+        values["run"]["pretraining"] = []
+
+    found = plan(change)
+    assert [model for model, *_ in found.finetuning_runs] == [
+        "net-g25",
+        "net-g25-at50",
+        "net-g25-at6.25",
+        "net-g50-at50",
+    ]
+    assert found.pretraining_runs == [("net-g25", 0), ("net-g50", 0)]
+    inputs = found.finetune_inputs("net-g25-at6.25", "boolq")
+    assert inputs["model"] == "artifacts/models/pretrained/net-g25/seed-0/run.json"
+    spec = FinetuneSpec.model_validate_json(found.finetune_spec("net-g25-at6.25", "boolq", "full", 0))
+    assert spec.snapshot == 0.0625
+    assert FinetuneSpec.model_validate_json(found.finetune_spec("net-g25", "boolq", "full", 0)).snapshot is None

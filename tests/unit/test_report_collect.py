@@ -7,15 +7,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from report_experiment import SIZES, Builder, pretraining_metrics
+from report_experiment import collected as collect_into
 
 from electralab.records import read_record
-from electralab.report.collect import CURVE_IDENTITY, RUN_COLUMNS, collect
+from electralab.report.collect import CURVE_IDENTITY, RUN_COLUMNS
 from electralab.report.runs import read_curves, read_runs
 
 
 def collected(builder: Builder, folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    collect(builder.records, folder / "runs.csv", folder / "curves.csv", "constructed")
-    return read_runs(folder / "runs.csv").frame, read_curves(folder / "curves.csv")
+    runs, curves, _ = collect_into(builder, folder)
+    return read_runs(runs).frame, read_curves(curves)
 
 
 def test_every_record_is_a_row_in_order(tmp_path: Path) -> None:

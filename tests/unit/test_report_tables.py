@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from report_experiment import SHAPE, SIZES, Builder, pretraining_metrics
+from report_experiment import PUBLISHED, SHAPE, SIZES, Builder, collected, pretraining_metrics
 from scipy import stats
 
-from electralab.report.collect import collect
-from electralab.report.tables import TABLES, make_table
+from electralab.report.tables import OF_FINETUNING, TABLES, make_table
+
+OF_PRETRAINING = [name for name in TABLES if name not in OF_FINETUNING]
 
 
 class Made:
@@ -20,8 +21,8 @@ class Made:
 
     def __init__(self, builder: Builder, name: str) -> None:
         folder = builder.folder.parent
-        collect(builder.records, folder / "runs.csv", folder / "curves.csv", "constructed")
-        make_table(name, folder / "runs.csv", folder / f"{name}.csv", folder / f"{name}.md")
+        runs, _, comparisons = collected(builder, folder)
+        make_table(name, runs, comparisons, PUBLISHED, folder / f"{name}.csv", folder / f"{name}.md")
         self.frame = pd.read_csv(folder / f"{name}.csv")
         self.text = (folder / f"{name}.md").read_text()
 
@@ -45,7 +46,7 @@ def whole(builder: Builder) -> Builder:
     return builder
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", OF_PRETRAINING)
 def test_a_table_is_a_title_a_paragraph_and_a_grid(whole: Builder, name: str) -> None:
     made = Made(whole, name)
     lines = made.text.splitlines()
@@ -118,7 +119,7 @@ def test_loss_above_the_base_rate_entropy_is_said(builder: Builder) -> None:
     assert "25 %" in note and "50 %" not in note
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", OF_PRETRAINING)
 def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> None:
     whole.pretrain(0.25, 7, status="failed", curve=False)
     whole.finetune("tiny-g25", "boolq", 7, 0.0, status="failed")
@@ -129,12 +130,11 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
         assert made.frame.set_index("model").loc["tiny-g25", "seeds"] == 2
 
 
-@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("name", OF_PRETRAINING)
 def test_all_failed_still_gives_a_table_that_says_so(builder: Builder, name: str) -> None:
     builder.pretrain(0.25, 0, status="failed", curve=False)
-    runs = builder.folder.parent / "runs.csv"
-    collect(builder.records, runs, builder.folder.parent / "curves.csv", "constructed")
-    make_table(name, runs, runs.with_name("t.csv"), runs.with_name("t.md"))
+    runs, _, comparisons = collected(builder, builder.folder.parent)
+    make_table(name, runs, comparisons, PUBLISHED, runs.with_name("t.csv"), runs.with_name("t.md"))
     text = runs.with_name("t.md").read_text()
     assert "No finished pretrainings." in text and "Failed run: pretrain tiny-g25" in text
 
@@ -196,11 +196,11 @@ def test_one_common_seed_gives_no_verdict(builder: Builder) -> None:
     assert "one common seed, no verdict at 25 % (+0.400)" in Made(builder, "generator_size").note("**boolq:**")
 
 
-def test_majority_class_runs_are_marked(builder: Builder) -> None:
+def test_degenerate_runs_are_marked(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     builder.pretrain(0.5, 0)
     for seed in (0, 1, 2):
-        builder.finetune("tiny-g25", "boolq", seed, 0.55, majority=seed < 2)
+        builder.finetune("tiny-g25", "boolq", seed, 0.55, degenerate=seed < 2)
         builder.finetune("tiny-g50", "boolq", seed, 0.60 + 0.01 * seed)
     made = Made(builder, "generator_size")
     assert "†" in made.line("25 %") and "†" not in made.line("50 %")
@@ -264,13 +264,16 @@ def test_no_torch(whole: Builder) -> None:
     import subprocess
 
     folder = whole.folder.parent
-    collect(whole.records, folder / "runs.csv", folder / "curves.csv", "constructed")
+    collected(whole, folder)
     program = (
         "import sys; sys.modules['torch'] = None; from pathlib import Path;"
         "from electralab.report.tables import make_table; from electralab.report.figures import make_figure;"
-        "f = Path(sys.argv[1]);"
-        "make_table('efficiency', f / 'runs.csv', f / 't.csv', f / 't.md');"
-        "make_figure('generator_size', f / 'runs.csv', f / 'curves.csv', f / 't.svg', f / 't.png')"
+        "f, published = Path(sys.argv[1]), Path(sys.argv[2]);"
+        "runs, curves, comparisons = f / 'runs.csv', f / 'curves.csv', f / 'comparisons.csv';"
+        "make_table('glue', runs, comparisons, published, f / 't.csv', f / 't.md');"
+        "make_figure('glue', runs, curves, published, f / 't.svg', f / 't.png')"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(folder), str(PUBLISHED)], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Sources to corpora and tasks."""
+"""Sources to corpora, tasks and models."""
 
 
 rule build_corpus:
@@ -41,3 +41,26 @@ rule build_task:
         spec=lambda w: PLAN.task_spec(w.task),
     shell:
         "python -m electralab task {wildcards.task} --spec {params.spec:q} --inputs {input:q} --out {output} 2> {log}"
+
+
+rule fetch_model:
+    output:
+        "artifacts/models/downloaded/{model}/tokenizer.json",
+        manifest="artifacts/models/downloaded/{model}/manifest.json",
+    log:
+        "logs/models/{model}.log",
+    benchmark:
+        "logs/models/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(PLAN.downloaded_models),
+    retries: 2
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        spec=lambda w: PLAN.model_spec(w.model),
+    shell:
+        "python -m electralab model {wildcards.model} --spec {params.spec:q} --out {output.manifest} 2> {log}"

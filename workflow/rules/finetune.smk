@@ -12,7 +12,7 @@ rule finetune:
     benchmark:
         "logs/finetune/{model}-{task}-{method}-seed-{seed}.benchmark.tsv"
     wildcard_constraints:
-        model=one_of([*PLAN.pretrained_models, *PLAN.experiment.models]),
+        model=one_of(PLAN.finetuned_models),
         method=one_of(PLAN.finetuning_methods),
     retries: 1
     conda:

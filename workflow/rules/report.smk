@@ -14,18 +14,21 @@ rule collect:
     output:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
+        comparisons="results/{name}/comparisons.csv",
     log:
         "logs/report/{name}-collect.log",
     conda:
         "../../envs/electralab.yaml"
     shell:
         "python -m electralab collect {input:q} --preset {wildcards.name} --runs {output.runs}"
-        " --curves {output.curves} 2> {log}"
+        " --curves {output.curves} --comparisons {output.comparisons} 2> {log}"
 
 
 rule table:
     input:
         runs="results/{name}/runs.csv",
+        comparisons="results/{name}/comparisons.csv",
+        published=PUBLISHED,
     output:
         csv=report(
             "results/{name}/tables/{table}.csv",
@@ -41,14 +44,15 @@ rule table:
     conda:
         "../../envs/electralab.yaml"
     shell:
-        "python -m electralab table {wildcards.table} --runs {input.runs} --csv {output.csv}"
-        " --markdown {output.markdown} 2> {log}"
+        "python -m electralab table {wildcards.table} --runs {input.runs} --comparisons {input.comparisons}"
+        " --published {input.published:q} --csv {output.csv} --markdown {output.markdown} 2> {log}"
 
 
 rule figure:
     input:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
+        published=PUBLISHED,
     output:
         svg=report(
             "results/{name}/figures/{figure}.svg",
@@ -65,7 +69,7 @@ rule figure:
         "../../envs/electralab.yaml"
     shell:
         "python -m electralab figure {wildcards.figure} --runs {input.runs} --curves {input.curves}"
-        " --svg {output.svg} --png {output.png} 2> {log}"
+        " --published {input.published:q} --svg {output.svg} --png {output.png} 2> {log}"
 
 
 rule resolved_config:
@@ -89,3 +93,12 @@ rule tables:
 rule figures:
     input:
         expand(f"results/{NAME}/figures/{{figure}}.svg", figure=PLAN.figures),
+
+
+rule glue:
+    input:
+        [
+            f"results/{NAME}/{kind}"
+            for kind in ["tables/glue.csv", "tables/vs_published.csv", "figures/glue.svg"]
+            if PLAN.finetuning_runs
+        ],

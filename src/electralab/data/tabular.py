@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,60 @@ Row = dict[str, Any]
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     """(number, row with at least `columns`) of a table.
 
-    `.tsv` files have no quoting, as GLUE's: a quote character is text. Numbers are lines as an editor shows them, the
-    header being line 1; rows from 1 for parquet.
+    `.tsv` files (and `.txt`, as MRPC's) have no quoting, as GLUE's: a quote character is text. Numbers are lines as an
+    editor shows them (where a quoted field has several, the first), the header being line 1; rows from 1 for parquet.
 
     Raises:
         UserError: the file is damaged, is not UTF-8 or lacks a column, or a row does not fit the header.
     """
-    readers = {".tsv": _delimited, ".csv": _delimited, ".jsonl": _json_lines, ".parquet": _parquet}
-    yield from readers[path.suffix](path, columns)
+    readers = {".jsonl": _json_lines, ".parquet": _parquet}
+    yield from readers.get(path.suffix, read_delimited)(path, columns)
+
+
+def read_delimited(
+    path: Path, columns: Sequence[str], header: Sequence[str] | None = None, misfits: list[int] | None = None
+) -> Iterator[tuple[int, Row]]:
+    """(line, row) of a `.tsv`, `.txt` or `.csv` file, as `read_rows`.
+
+    Args:
+        path: the file.
+        columns: the columns that it must have.
+        header: the names of its columns, if it has no header row.
+        misfits: takes the lines of rows with another number of fields than the header, which are then left out; such
+            a row is an error otherwise.
+    """
+    records = _records(path)
+    if header is None:
+        header = next(records, (0, []))[1]
+        if not header:
+            raise UserError(f"{path} is empty: it needs a header row")
+        if len(set(header)) < len(header):
+            raise UserError(f"{path}: two columns of its header have one name: {', '.join(header)}")
+    check_columns(str(path), columns, header)
+    for line, fields in records:
+        if len(fields) == len(header):
+            yield line, dict(zip(header, fields))
+        elif misfits is not None:
+            misfits.append(line)
+        elif fields:  # an empty line is no row
+            raise UserError(
+                f"{path}, row {line}: {len(fields)} fields where the header has {len(header)}; check the delimiter and "
+                "the quoting"
+            )
+
+
+def column_names(path: Path) -> list[str]:
+    """The columns of a table; of `.jsonl` those of its first row.
+
+    Raises:
+        UserError: the file is damaged, is not UTF-8 or is empty.
+    """
+    if path.suffix == ".parquet":
+        with _open_parquet(path) as file:
+            return list(file.schema_arrow.names)
+    if path.suffix == ".jsonl":
+        return next((list(row) for _, row in _json_lines(path, [])), [])
+    return next(_records(path), (0, []))[1]
 
 
 def read_lines(path: Path) -> Iterator[str]:
@@ -74,35 +121,25 @@ def check_columns(where: str, wanted: Sequence[str], found: Sequence[str]) -> No
     """
     for column in wanted:
         if column not in found:
-            raise UserError(f"{where}: no column {column!r}; it has {', '.join(map(str, found)) or 'none'}")
+            one = len(found) == 1 and any(mark in found[0] for mark in "\t,;|")
+            hint = ", as one: is its delimiter the one that its name promises?" if one else ""
+            raise UserError(f"{where}: no column {column!r}; it has {', '.join(map(str, found)) or 'none'}{hint}")
 
 
-def _delimited(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(line where it starts, fields) of every record, the header included."""
     csv.field_size_limit(sys.maxsize)
-    style: dict[str, Any] = {"delimiter": ",", "strict": True}
-    if path.suffix == ".tsv":
-        style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+    if path.suffix == ".csv":
+        style = {"delimiter": ",", "strict": True}
     reader = csv.reader(read_lines(path), **style)
+    start = 1
     try:
-        header = next(reader, None)
-        if not header:
-            raise UserError(f"{path} is empty: it needs a header row")
-        if len(set(header)) < len(header):
-            raise UserError(f"{path}: two columns of its header have one name: {', '.join(header)}")
-        check_columns(str(path), columns, header)
         for fields in reader:
-            if not fields:  # an empty line
-                continue
-            if len(fields) != len(header):
-                raise UserError(
-                    f"{path}, row {reader.line_num}: {len(fields)} fields where the header has {len(header)}; "
-                    "check the delimiter and the quoting"
-                )
-            yield reader.line_num, dict(zip(header, fields))
+            yield start, fields
+            start = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(
-            f"{path}, row {reader.line_num}: {error}; check the delimiter, the quoting and the line ends"
-        ) from error
+        raise UserError(f"{path}, row {start}: {error}; check the delimiter, the quoting and the line ends") from error
 
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
@@ -120,17 +157,23 @@ def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]
 
 
 def _parquet(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
+    number = 0
+    with _open_parquet(path) as file:
+        check_columns(str(path), columns, file.schema_arrow.names)
+        for batch in file.iter_batches(batch_size=256, columns=list(columns)):
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
+
+
+@contextmanager
+def _open_parquet(path: Path) -> Iterator[Any]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
     try:
         with pq.ParquetFile(path) as file:
-            check_columns(str(path), columns, file.schema_arrow.names)
-            for batch in file.iter_batches(batch_size=256, columns=list(columns)):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
+            yield file
     except (pa.ArrowException, OSError) as error:
         reason = " ".join(str(error).split())
         raise UserError(f"{path} is damaged ({reason}): download or build it again") from error

@@ -1,77 +1,116 @@
-"""Labelled tasks on disk: two JSON-lines files and a manifest that is written last."""
+"""Labelled tasks on disk: a JSON-lines file for every split, and a manifest that is written last."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from electralab.config import HubTask, LocalTask, PackageTask, TableColumns, Task, WordOrderTask
+from electralab.config import GlueTask, HubTask, LocalTask, PackageTask, Task, WordOrderTask
 from electralab.data import bundled
 from electralab.data.corpora import corpus_checksum, iter_documents
-from electralab.data.example import Example
+from electralab.data.example import Example, Labels, all_columns, read_examples, text_columns
+from electralab.data.glue import GLUE
+from electralab.data.glue_files import read_glue
 from electralab.data.hub import stream_rows
 from electralab.data.sources import files_checksum
-from electralab.data.tabular import TABLE_SUFFIXES, as_text, read_rows
+from electralab.data.tabular import TABLE_SUFFIXES, column_names, read_rows
 from electralab.data.word_order import build_word_order
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256, write_json
 
-SPLITS = ("train", "validation")
+# Every task has `train` and `validation`; rows of `test`, `test_mismatched` and `ax` may have no label.
+SPLITS = ("train", "validation", "validation_mismatched", "test", "test_mismatched", "ax")
 
 
 @dataclass(frozen=True)
 class TaskData:
-    """A task as the trainers read it."""
+    """A task as the trainers read it.
+
+    The first of `metrics` is the task's score. A regression has a `score_range` and no `labels`; `unordered` says that
+    the order of the two texts means nothing; `glue` is the name of the GLUE task, if it is one.
+    """
 
     name: str
     labels: list[str]
+    metrics: list[str]
+    score_range: tuple[float, float] | None
+    unordered: bool
+    glue: str | None
     synthetic: bool
-    train: list[Example]
-    validation: list[Example]
+    splits: dict[str, list[Example]]
+    notes: list[str]
     checksum: str
+
+    @property
+    def train(self) -> list[Example]:
+        """Rows to train on."""
+        return self.splits["train"]
+
+    @property
+    def validation(self) -> list[Example]:
+        """Rows to score."""
+        return self.splits["validation"]
+
+    @property
+    def regression(self) -> bool:
+        """Whether the labels are scores."""
+        return self.score_range is not None
+
+
+@dataclass
+class _Content:
+    """What a source says of a task."""
+
+    labels: list[str]
+    splits: dict[str, list[Example]]
+    sources: list[dict[str, Any]]
+    notes: list[str] = field(default_factory=list)
+    metrics: tuple[str, ...] = ("accuracy", "f1")
+    score_range: tuple[float, float] | None = None
+    unordered: bool = False
+    official_rows: dict[str, int] = field(default_factory=dict)
 
 
 def build_task(name: str, task: Task, manifest: Path, downloads: Path, corpus_manifest: Path | None = None) -> None:
-    """Read a task from its source, check it, and write it.
+    """Read a task from its source, check all of it, and then write it.
 
     Raises:
         UserError: the source cannot be read, a column is missing, a label is not among the task's labels, or a
             split is empty; the message names file, row and column.
     """
     if isinstance(task, PackageTask):
-        train, validation, described = bundled.read_task(task.dataset, downloads)
-        labels, notes = list(described.labels), list(described.notes)
-        sources: list[dict[str, Any]] = [{**described.package.provenance, "name": task.dataset}]
+        content = _package_task(task, downloads)
     elif isinstance(task, WordOrderTask):
         assert corpus_manifest is not None, "the plan gives the corpus of a probe"
-        train, validation, notes = _word_order(task, corpus_manifest)
-        labels = ["as written", "two adjacent words swapped"]
-        sources = [{"source": "corpus", "name": task.corpus, "sha256": corpus_checksum(corpus_manifest)}]
+        content = _word_order(task, corpus_manifest)
     elif isinstance(task, LocalTask):
-        files = {split: _local_file(task, split) for split in SPLITS}
-        train, validation = (
-            _examples(str(path), read_rows(path, _names(task.columns)), task.columns, task.labels)
-            for path in files.values()
-        )
-        labels, notes = list(task.labels), []
-        checksum = files_checksum(list(files.values()))
-        sources = [{"source": "local", "name": task.path, "sha256": checksum, "licence": task.licence}]
+        content = _local_task(task)
+    elif isinstance(task, GlueTask):
+        content = _glue_task(task)
     else:
-        train, validation = _hub_splits(task)
-        labels, notes = list(task.labels), []
-        sources = [
-            {
-                "source": "hub",
-                "name": task.repository,
-                "version_or_revision": task.revision,
-                "licence": task.licence,
-            }
-        ]
-    _write(name, manifest, labels, {"train": train, "validation": validation}, sources, notes, task)
+        content = _hub_task(task)
+    for split, examples in content.splits.items():
+        if not examples:
+            raise UserError(f"task {name}: the {split} split is empty; check its source")
+    write_json(
+        manifest,
+        {
+            "name": name,
+            "labels": content.labels,
+            "metrics": content.metrics,
+            "score_range": content.score_range,
+            "unordered": content.unordered,
+            "glue": task.task if isinstance(task, GlueTask) else None,
+            "synthetic": isinstance(task, WordOrderTask),
+            "sources": content.sources,
+            "splits": {split: _write_split(manifest.parent, split, content) for split in content.splits},
+            "notes": content.notes,
+        },
+    )
 
 
 def read_task(manifest: Path) -> TaskData:
@@ -82,50 +121,69 @@ def read_task(manifest: Path) -> TaskData:
     """
     content = read_json(manifest)
     splits = {}
-    for split in SPLITS:
+    for split in (name for name in SPLITS if name in content["splits"]):
         path = manifest.parent / f"{split}.jsonl"
         if not path.exists() or sha256(path) != content["splits"][split]["sha256"]:
             raise UserError(f"{path} is missing or damaged: delete {manifest} and run the same command again")
         with path.open(encoding="utf-8") as file:
             splits[split] = [Example(**json.loads(line)) for line in file]
-    checksum = "-".join(content["splits"][split]["sha256"][:16] for split in SPLITS)
-    return TaskData(content["name"], content["labels"], content["synthetic"], **splits, checksum=checksum)
-
-
-def _write(
-    name: str,
-    manifest: Path,
-    labels: list[str],
-    splits: dict[str, list[Example]],
-    sources: list[dict[str, Any]],
-    notes: list[str],
-    task: Task,
-) -> None:
-    described = {}
-    for split, examples in splits.items():
-        if not examples:
-            raise UserError(f"task {name}: the {split} split is empty; check its source")
-        path = manifest.parent / f"{split}.jsonl"
-        with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            for example in examples:
-                file.write(json.dumps(example._asdict(), ensure_ascii=False) + "\n")
-        counts = Counter(labels[example.label] for example in examples)
-        described[split] = {"rows": len(examples), "sha256": sha256(path), "label_counts": dict(sorted(counts.items()))}
-    write_json(
-        manifest,
-        {
-            "name": name,
-            "labels": labels,
-            "metric": "accuracy",
-            "synthetic": isinstance(task, WordOrderTask),
-            "sources": sources,
-            "splits": described,
-            "notes": notes,
-        },
+    return TaskData(
+        name=content["name"],
+        labels=content["labels"],
+        metrics=content["metrics"],
+        score_range=None if content["score_range"] is None else tuple(content["score_range"]),
+        unordered=content["unordered"],
+        glue=content["glue"],
+        synthetic=content["synthetic"],
+        splits=splits,
+        notes=content["notes"],
+        checksum="-".join(content["splits"][split]["sha256"][:16] for split in splits),
     )
 
 
-def _word_order(task: WordOrderTask, corpus: Path) -> tuple[list[Example], list[Example], list[str]]:
+def _write_split(folder: Path, split: str, content: _Content) -> dict[str, Any]:
+    examples = content.splits[split]
+    path = folder / f"{split}.jsonl"
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        for example in examples:
+            file.write(json.dumps(example._asdict(), ensure_ascii=False) + "\n")
+    counts = Counter(content.labels[int(e.label)] for e in examples if content.labels and e.label is not None)
+    return {
+        "rows": len(examples),
+        "official_rows": content.official_rows.get(split),
+        "sha256": sha256(path),
+        "label_counts": dict(sorted(counts.items())),
+    }
+
+
+# --- sources ------------------------------------------------------------------------------------------------
+
+
+def _package_task(task: PackageTask, downloads: Path) -> _Content:
+    train, validation, described = bundled.read_task(task.dataset, downloads)
+    return _Content(
+        list(described.labels),
+        {"train": train, "validation": validation},
+        [{**described.package.provenance, "name": task.dataset}],
+        list(described.notes),
+    )
+
+
+def _glue_task(task: GlueTask) -> _Content:
+    glue, rows = GLUE[task.task], read_glue(task)
+    return _Content(
+        list(glue.labels),
+        rows.splits,
+        [rows.source],
+        rows.notes,
+        glue.metrics,
+        glue.score_range,
+        glue.unordered,
+        glue.rows,
+    )
+
+
+def _word_order(task: WordOrderTask, corpus: Path) -> _Content:
     train, validation = build_word_order(
         iter_documents(corpus, "held_out"), iter_documents(corpus, "train"), task.train_rows, task.validation_rows
     )
@@ -138,48 +196,71 @@ def _word_order(task: WordOrderTask, corpus: Path) -> tuple[list[Example], list[
     ):
         if len(examples) < wanted:
             notes.append(f"{split}: {len(examples)} rows of {wanted}; the held-out text has no more sentences.")
-    return train, validation, notes
+    return _Content(
+        ["as written", "two adjacent words swapped"],
+        {"train": train, "validation": validation},
+        [{"source": "corpus", "name": task.corpus, "sha256": corpus_checksum(corpus)}],
+        notes,
+    )
 
 
-def _local_file(task: LocalTask, split: str) -> Path:
+def _local_task(task: LocalTask) -> _Content:
+    files = {split: path for split in ("train", "validation", "test") if (path := _local_file(task, split))}
+    return _Content(
+        list(task.labels),
+        {split: _local_split(task, split, path) for split, path in files.items()},
+        [
+            {
+                "source": "local",
+                "name": task.path,
+                "sha256": files_checksum(list(files.values())),
+                "licence": task.licence,
+            }
+        ],
+    )
+
+
+def _local_file(task: LocalTask, split: str) -> Path | None:
     found = [path for suffix in TABLE_SUFFIXES if (path := Path(task.path) / f"{split}{suffix}").exists()]
-    if not found:
+    if not found and split != "test":
         expected = ", ".join(f"{split}{suffix}" for suffix in TABLE_SUFFIXES)
         raise UserError(f"{task.path}: no {split} split there; expected one of {expected}")
     if len(found) > 1:
         raise UserError(f"{task.path}: {found[0].name} and {found[1].name}: keep one {split} split")
-    return found[0]
+    return found[0] if found else None
 
 
-def _hub_splits(task: HubTask) -> tuple[list[Example], list[Example]]:
-    def examples(split: str) -> list[Example]:
-        rows = stream_rows(task.repository, task.configuration, split, task.revision, _names(task.columns))
-        return _examples(f"{task.repository} {split}", rows, task.columns, task.labels)
-
-    return examples(task.train_split), examples(task.validation_split)
-
-
-def _names(columns: TableColumns) -> list[str]:
-    return [name for name in (columns.text, columns.pair, columns.label) if name is not None]
+def _local_split(task: LocalTask, split: str, path: Path) -> list[Example]:
+    wanted = all_columns(task.columns)
+    if split == "test" and task.columns.label not in column_names(path):
+        wanted = text_columns(task.columns)
+    return read_examples(path, read_rows(path, wanted), task.columns, _classes(task.labels), split != "test")
 
 
-def _examples(
-    where: str, rows: Iterable[tuple[int, dict[str, Any]]], columns: TableColumns, labels: list[str]
-) -> list[Example]:
-    ids = {label: number for number, label in enumerate(labels)}
-    examples = []
-    for number, row in rows:
-        cells = {}
-        for column in _names(columns):
-            cell = as_text(row[column], f"{where}, row {number}, column {column!r}")
-            if cell is None:
-                raise UserError(f"{where}, row {number}, column {column!r}: empty")
-            cells[column] = cell
-        label = cells[columns.label]
-        if label not in ids:
-            raise UserError(
-                f"{where}, row {number}, column {columns.label!r}: label {label!r} is not among {', '.join(labels)}"
-            )
-        pair = None if columns.pair is None else cells[columns.pair]
-        examples.append(Example(str(number), cells[columns.text], pair, ids[label]))
-    return examples
+def _hub_task(task: HubTask) -> _Content:
+    rows = partial(stream_rows, task.repository, task.configuration)
+    splits = {
+        name: read_examples(
+            f"{task.repository} {split}",
+            rows(split, task.revision, all_columns(task.columns)),
+            task.columns,
+            _classes(task.labels),
+        )
+        for name, split in (("train", task.train_split), ("validation", task.validation_split))
+    }
+    return _Content(
+        list(task.labels),
+        splits,
+        [
+            {
+                "source": "hub",
+                "name": task.repository,
+                "version_or_revision": task.revision,
+                "licence": task.licence,
+            }
+        ],
+    )
+
+
+def _classes(labels: list[str]) -> Labels:
+    return Labels({label: number for number, label in enumerate(labels)})

@@ -1,4 +1,4 @@
-"""Exact conversion to and from the Hugging Face ELECTRA format, without importing transformers.
+"""Exact conversion to and from the Hugging Face ELECTRA format (from BERT's too), without importing transformers.
 
 `discriminator/` opens with `AutoModel` (the backbone) or `ElectraForPreTraining`, `generator/` with
 `AutoModelForMaskedLM`. Only names differ, and the query, key and value matrices, which are one matrix here.
@@ -18,6 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from electralab.electra.architectures import ARCHITECTURES, as_electra, unsupported
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.pair import ElectraPair, Tied
 from electralab.errors import UserError
@@ -25,6 +26,7 @@ from electralab.errors import UserError
 DISCRIMINATOR = "ElectraForPreTraining"
 GENERATOR = "ElectraForMaskedLM"
 WEIGHTS = "model.safetensors"
+OLDER_WEIGHTS = "pytorch_model.bin"
 
 # Names of our modules and of theirs.
 EMBEDDINGS = {
@@ -120,10 +122,10 @@ def save_generator(directory: Path, pair: ElectraPair) -> None:
 
 
 def load_encoder(directory: Path) -> tuple[Encoder, ElectraConfig]:
-    """Load the backbone of an ELECTRA model directory, with or without heads.
+    """Load the backbone of an ELECTRA, BERT or DistilBERT model directory, with or without heads.
 
     Raises:
-        UserError: a file is missing or damaged, or is not a plain ELECTRA model.
+        UserError: a file is missing or damaged, or the model is none of the three.
     """
     config, state = _read(directory)
     encoder = Encoder(config)
@@ -182,20 +184,37 @@ def _read(directory: Path) -> tuple[ElectraConfig, dict[str, Tensor]]:
     directory = Path(directory)
     try:
         values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
-        state = load_file(directory / WEIGHTS)
+        if isinstance(values, dict) and (reason := unsupported(values)):
+            raise UserError(
+                f"{directory / 'config.json'} has {reason}: supported are {', '.join(ARCHITECTURES)} with exact gelu "
+                "and absolute positions"
+            )
+        values, state = as_electra(values, _read_weights(directory))
     except FileNotFoundError as error:
         raise UserError(f"{directory} holds no model: it needs config.json and {WEIGHTS}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-        raise UserError(f"the model in {directory} is damaged ({error}): make or download it again") from error
-    if not any(name.startswith("electra.") for name in state):
-        state = {f"electra.{name}": tensor for name, tensor in state.items()}  # saved from `ElectraModel`
+    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError, _DamagedError) as error:
+        reason = next(iter(str(error).splitlines()), type(error.__cause__).__name__)
+        raise UserError(f"the model in {directory} is damaged ({reason}): make or download it again") from error
     return _read_config(values, directory), state
 
 
+class _DamagedError(Exception):
+    """What a damaged pickle makes `torch.load` raise: almost anything."""
+
+
+def _read_weights(directory: Path) -> dict[str, Tensor]:
+    """Of `model.safetensors`, else of the pickle that older models come as (tensors only: nothing in it is run)."""
+    older = directory / OLDER_WEIGHTS
+    if (directory / WEIGHTS).exists() or not older.exists():
+        return load_file(directory / WEIGHTS)
+    try:
+        state = torch.load(older, map_location="cpu", weights_only=True)
+        return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    except Exception as error:
+        raise _DamagedError(str(error)) from error
+
+
 def _read_config(values: dict[str, Any], directory: Path) -> ElectraConfig:
-    kind, activation = values.get("model_type"), values.get("hidden_act", "gelu")
-    if kind != "electra" or activation != "gelu":
-        raise UserError(f"{directory / 'config.json'} is a {kind!r} model with {activation!r}: need electra with gelu")
     known = {ours: values[theirs] for ours, theirs in FIELDS.items() if values.get(theirs) is not None}
     # Fields with a default here have the same default in Hugging Face.
     missing = [FIELDS[field.name] for field in fields(ElectraConfig)[:6] if field.name not in known]

@@ -1,4 +1,4 @@
-"""An encoder with a linear head: "a simple linear classifier" (ELECTRA paper, section 3.1)."""
+"""An encoder with a head: "a simple linear classifier" (ELECTRA paper, section 3.1), or Hugging Face's."""
 
 from __future__ import annotations
 
@@ -7,32 +7,57 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from electralab.electra.encoder import Encoder
 from electralab.electra.onednn import use_onednn
 
 
+class HuggingFaceHead(nn.Module):
+    """Dense layer, GELU, dropout and output layer: `transformers.ElectraClassificationHead` after its first dropout."""
+
+    def __init__(self, width: int, outputs: int, dropout: float, scale: float) -> None:
+        super().__init__()
+        self.dense = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+        self.out_proj = nn.Linear(width, outputs)
+        for layer in (self.dense, self.out_proj):
+            nn.init.normal_(layer.weight, std=scale)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, pooled: Tensor) -> Tensor:
+        """[B, D] -> [B, outputs]."""
+        outputs: Tensor = self.out_proj(self.dropout(F.gelu(self.dense(pooled))))
+        return outputs
+
+
 class Classifier(nn.Module):
-    """Dropout and one linear layer on a pooled hidden state.
+    """Dropout and a head on a pooled hidden state; a regression is a head with one output."""
 
-    The head of `transformers.ElectraForSequenceClassification` has one more dense layer; the paper's has none.
-    """
-
-    def __init__(self, encoder: Encoder, labels: int, pooling: Literal["cls", "mean"], dropout: float) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        outputs: int,
+        pooling: Literal["cls", "mean"],
+        dropout: float,
+        head: Literal["linear", "huggingface"] = "linear",
+    ) -> None:
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(encoder.config.hidden_size, labels)
-        # google-research/electra leaves the head to tf.layers.dense, whose default is Glorot.
-        nn.init.xavier_uniform_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        width = encoder.config.hidden_size
+        self.head: nn.Module
+        if head == "huggingface":
+            self.head = HuggingFaceHead(width, outputs, dropout, encoder.config.initializer_range)
+        else:
+            self.head = glorot_linear(width, outputs)
         use_onednn(self)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """Logits, [B, labels].
+        """Logits, [B, outputs].
 
         Args:
             input_ids: [B, S] int64.
@@ -47,6 +72,14 @@ class Classifier(nn.Module):
             pooled = mean_over_tokens(self.encoder(input_ids, attention_mask, token_type_ids), attention_mask)
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
+
+
+def glorot_linear(width: int, outputs: int) -> nn.Linear:
+    """google-research/electra leaves the head to tf.layers.dense, whose default is Glorot."""
+    linear = nn.Linear(width, outputs)
+    nn.init.xavier_uniform_(linear.weight)
+    nn.init.zeros_(linear.bias)
+    return linear
 
 
 def mean_over_tokens(hidden: Tensor, attention_mask: Tensor | None) -> Tensor:

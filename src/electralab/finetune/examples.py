@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,7 @@ class LabelledBatch(NamedTuple):
     input_ids: Tensor  # [B, S] int64
     attention_mask: Tensor | None  # [B, S] bool
     token_type_ids: Tensor | None  # [B, S] int64
-    labels: Tensor  # [B] int64
+    labels: Tensor  # [B] int64 classes, or float64 scores
 
     def to(self, device: str) -> LabelledBatch:
         """The batch on another device."""
@@ -53,7 +53,7 @@ class EncodedExamples:
     tokens: Integers  # [total]
     offsets: Integers  # [N + 1]
     first_lengths: Integers  # [N] tokens up to the first [SEP], it included
-    labels: Integers  # [N]
+    labels: npt.NDArray[Any]  # [N] int64 classes or float64 scores; -1 or NaN where there is none
     pad_id: int
 
     def __len__(self) -> int:
@@ -79,7 +79,9 @@ class EncodedExamples:
         )
 
 
-def encode_examples(examples: list[Example], tokenizer: TextEncoder, max_length: int) -> EncodedExamples:
+def encode_examples(
+    examples: list[Example], tokenizer: TextEncoder, max_length: int, regression: bool = False
+) -> EncodedExamples:
     """Tokenise a split once, every row cut to `max_length` tokens (special tokens included, at least 8)."""
     texts = tokenizer.encode([example.text for example in examples])
     with_pair = [index for index, example in enumerate(examples) if example.pair is not None]
@@ -95,11 +97,12 @@ def encode_examples(examples: list[Example], tokenizer: TextEncoder, max_length:
             row = [tokenizer.cls_id, *text[:first], tokenizer.sep_id, *pair[:second], tokenizer.sep_id]
             first_lengths.append(first + 2)
         rows.append(row)
+    missing, kind = (np.nan, np.float64) if regression else (-1, np.int64)
     return EncodedExamples(
         tokens=np.fromiter(chain.from_iterable(rows), np.int64),
         offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
         first_lengths=np.array(first_lengths, np.int64),
-        labels=np.array([example.label for example in examples], np.int64),
+        labels=np.array([missing if example.label is None else example.label for example in examples], kind),
         pad_id=tokenizer.pad_id,
     )
 
@@ -125,6 +128,14 @@ def sample_examples(examples: list[Example], size: int | None, seed: int) -> lis
         return examples
     chosen = np.random.default_rng((seed, _SAMPLE)).permutation(len(examples))[:size]
     return [examples[index] for index in chosen]
+
+
+def swapped_pairs(examples: list[Example]) -> list[Example]:
+    """The same rows with the two texts the other way round (google-research/electra, `double_unordered`)."""
+    return [
+        example if example.pair is None else example._replace(text=example.pair, pair=example.text)
+        for example in examples
+    ]
 
 
 def tuning_split(rows: int, seed: int) -> tuple[Integers, Integers]:

@@ -1,65 +1,89 @@
 """Layerwise learning-rate decay, and the schedule that multiplies it.
 
-Exponents of the decay d for an encoder of n layers (layer 0 is nearest to the input):
+Exponents of the decay d for an encoder of n layers (layer 0 is nearest to the input), by rule:
 
-    head                              d^0
-    layer i                           d^(n - i)    so the top layer has d^1 and the lowest d^n
-    embeddings, embeddings_project    d^(n + 1)
+                                      paper      google_code    rc2020
+    head                              0          0              0
+    layer i                           n - i      n + 1 - i      n - 1 - i
+    embeddings, embeddings_project    n + 1      n + 2          n - 1
 
-This is the paper's rule. The code of google-research/electra has one more factor of d below the head, an oversight
-that its author explains in google-research/electra#51.
+The code of google-research/electra has one more factor of d below the head than the paper, an oversight that its
+author explains in google-research/electra#51. cccwam/rc2020_electra gives the top layer the head's rate and the
+embeddings that of the lowest layer.
 """
 
 from __future__ import annotations
 
 import re
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
+from electralab.config import FullFinetuning
 from electralab.finetune.classifier import Classifier
+from electralab.pretrain import optimizer as pretrain_optimizer
 
-# The paper's Adam (appendix B, table 7) and Google's clipping (`model/optimization.py`).
-ADAM_BETAS = (0.9, 0.999)
-ADAM_EPSILON = 1e-6
-CLIP_NORM = 1.0
+ADAM_BETAS = (0.9, 0.999)  # ELECTRA paper, appendix B, table 7
+CLIP_NORM = 1.0  # google-research/electra, `model/optimization.py`
+
+Rule = Literal["paper", "google_code", "rc2020"]
+TOP_LAYER: dict[Rule, int] = {"paper": 1, "google_code": 2, "rc2020": 0}
 
 
-def decay_exponent(parameter: str, layers: int) -> int:
+class _Adam(NamedTuple):
+    """The settings that pretraining's optimizer reads; every group carries its own rate."""
+
+    learning_rate: float
+    adam_betas: tuple[float, float]
+    adam_epsilon: float
+    adam_bias_correction: bool
+
+
+def decay_exponent(parameter: str, layers: int, rule: Rule) -> int:
     """Exponent of the decay for a parameter of `Classifier`, by its name."""
     if parameter.startswith("head."):
         return 0
     layer = re.match(r"encoder\.layers\.(\d+)\.", parameter)
-    return layers - int(layer[1]) if layer else layers + 1
+    if layer:
+        return TOP_LAYER[rule] + layers - 1 - int(layer[1])
+    return layers - 1 if rule == "rc2020" else TOP_LAYER[rule] + layers
 
 
-def build_optimizer(
-    classifier: Classifier, learning_rate: float, layerwise_lr_decay: float, weight_decay: float
-) -> torch.optim.AdamW:
+def build_optimizer(classifier: Classifier, learning_rate: float, settings: FullFinetuning) -> torch.optim.AdamW:
     """Fused AdamW with one group per rate; LayerNorm and bias take no weight decay.
 
-    Every group carries its rate before the schedule under `peak`.
+    Every group carries its rate and weight decay before the schedule under `rate` and `decay`.
     """
     groups: dict[tuple[int, float], list[torch.nn.Parameter]] = {}
+    layers = len(classifier.encoder.layers)
     for name, parameter in classifier.named_parameters():
-        exponent = decay_exponent(name, len(classifier.encoder.layers))
+        exponent = decay_exponent(name, layers, settings.layerwise_lr_decay_rule)
         # Biases and LayerNorm weights are the one-dimensional parameters.
-        decay = weight_decay if parameter.ndim > 1 else 0.0
+        decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((exponent, decay), []).append(parameter)
     parts = []
     for (exponent, decay), parameters in groups.items():
-        rate = learning_rate * layerwise_lr_decay**exponent
-        parts.append({"params": parameters, "lr": rate, "peak": rate, "weight_decay": decay})
-    return torch.optim.AdamW(parts, betas=ADAM_BETAS, eps=ADAM_EPSILON, fused=True)
+        rate = learning_rate * settings.layerwise_lr_decay**exponent
+        parts.append({"params": parameters, "lr": rate, "rate": rate, "weight_decay": decay, "decay": decay})
+    return torch.optim.AdamW(parts, betas=ADAM_BETAS, eps=settings.adam_epsilon, fused=True)
 
 
-def set_learning_rate(optimizer: torch.optim.AdamW, factor: float) -> None:
-    """Set every group to its peak rate times the factor of the schedule."""
-    for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * factor
+def set_learning_rate(optimizer: torch.optim.AdamW, settings: FullFinetuning, step: int, factor: float) -> None:
+    """Set every group to its own rate times the schedule's factor at `step` (0-based), as pretraining does."""
+    adam = _Adam(1.0, ADAM_BETAS, settings.adam_epsilon, settings.adam_bias_correction)
+    pretrain_optimizer.set_learning_rate(optimizer, cast(Any, adam), step, factor)
 
 
-def linear_schedule(step: int, steps: int, warmup_steps: int) -> float:
-    """Factor of the peak rate at `step` (0-based): from 0 up to 1 over the warm-up, then down to 0 at `steps`."""
-    if step < warmup_steps:
-        return step / warmup_steps
-    return (steps - step) / max(1, steps - warmup_steps)
+def schedule_factor(
+    schedule: Literal["linear", "warmup_times_decay"], step: int, steps: int, warmup_steps: int
+) -> float:
+    """Factor of the peak rate at `step` (0-based) of `steps`.
+
+    `linear` rises from 0 to 1 over the warm-up, then falls to 0 (`get_linear_schedule_with_warmup` of transformers);
+    `warmup_times_decay` falls from step 0 and multiplies the warm-up into it (google-research/electra,
+    `model/optimization.py`).
+    """
+    rise = step / warmup_steps if step < warmup_steps else 1.0
+    if schedule == "warmup_times_decay":
+        return rise * (1 - step / steps)
+    return rise if step < warmup_steps else (steps - step) / max(1, steps - warmup_steps)

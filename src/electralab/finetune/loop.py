@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from electralab.config import FullFinetuning
 from electralab.errors import UserError
 from electralab.finetune.classifier import Classifier
-from electralab.finetune.examples import EncodedExamples, Integers, evaluation_batches, training_batches
-from electralab.finetune.layerwise import CLIP_NORM, build_optimizer, linear_schedule, set_learning_rate
+from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
+from electralab.finetune.layerwise import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
+from electralab.finetune.objective import Objective
 
 EVALUATION_BATCH_SIZE = 128
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
@@ -25,6 +25,7 @@ REMEDY = "use a lower learning rate or a longer warm-up, and check that the pret
 
 def train_classifier(
     classifier: Classifier,
+    objective: Objective,
     examples: EncodedExamples,
     rows: Integers,
     settings: FullFinetuning,
@@ -39,6 +40,7 @@ def train_classifier(
 
     Args:
         classifier: the model, on `device`.
+        objective: what its outputs mean.
         examples: the training split.
         rows: row numbers to train on.
         settings: epochs, batch size, schedule and decays.
@@ -52,7 +54,7 @@ def train_classifier(
     """
     from tqdm import tqdm
 
-    optimizer = build_optimizer(classifier, learning_rate, settings.layerwise_lr_decay, settings.weight_decay)
+    optimizer = build_optimizer(classifier, learning_rate, settings)
     lengths = examples.lengths
     steps = settings.epochs * math.ceil(len(rows) / settings.batch_size)
     warmup_steps = int(settings.warmup_fraction * steps)
@@ -65,8 +67,11 @@ def train_classifier(
             total = 0.0
             batches = training_batches(rows, lengths, settings.batch_size, seed, epoch)
             for index, batch_rows in enumerate(batches):
-                set_learning_rate(optimizer, linear_schedule(step, steps, warmup_steps))
-                unchecked.append(_training_step(classifier, optimizer, examples, batch_rows, device))
+                factor = schedule_factor(settings.schedule, step, steps, warmup_steps)
+                set_learning_rate(optimizer, settings, step, factor)
+                unchecked.append(
+                    _training_step(classifier, objective, optimizer, examples.batch(batch_rows).to(device))
+                )
                 step += 1
                 if len(unchecked) == CHECK_LOSS_EVERY or index == len(batches) - 1:
                     total += _checked_sum(unchecked, step, steps, run)
@@ -80,35 +85,35 @@ def train_classifier(
 
 
 def predict(
-    classifier: Classifier, examples: EncodedExamples, rows: Integers, device: str, run: str
+    classifier: Classifier, objective: Objective, examples: EncodedExamples, rows: Integers, device: str, run: str
 ) -> npt.NDArray[np.float64]:
-    """Log-probabilities of the given rows, [rows, labels], in the order of `rows`.
+    """Answers to the given rows in the order of `rows`: log-probabilities [rows, classes], or scores [rows].
 
     Raises:
         UserError: the model answers with something that is not a finite number.
     """
     classifier.eval()
-    lengths = examples.lengths[rows]
-    result = np.empty((len(rows), classifier.head.out_features))
+    batches = evaluation_batches(np.arange(len(rows)), examples.lengths[rows], EVALUATION_BATCH_SIZE)
+    answers: list[npt.NDArray[np.float64]] = []
     with torch.inference_mode():
-        for batch in evaluation_batches(np.arange(len(rows)), lengths, EVALUATION_BATCH_SIZE):
+        for batch in batches:
             input_ids, attention_mask, token_type_ids, _ = examples.batch(rows[batch]).to(device)
             with _autocast(device):
                 logits = classifier(input_ids, attention_mask, token_type_ids)
-            result[batch] = logits.double().log_softmax(dim=-1).cpu().numpy()
+            answers.append(objective.answers(logits).cpu().numpy())
+    result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
     if not np.isfinite(result).all():
         raise UserError(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
     return result
 
 
 def _training_step(
-    classifier: Classifier, optimizer: torch.optim.AdamW, examples: EncodedExamples, rows: Integers, device: str
+    classifier: Classifier, objective: Objective, optimizer: torch.optim.AdamW, batch: LabelledBatch
 ) -> Tensor:
     """One update; the loss is returned without waiting for it."""
-    input_ids, attention_mask, token_type_ids, labels = examples.batch(rows).to(device)
-    with _autocast(device):
-        logits = classifier(input_ids, attention_mask, token_type_ids)
-    loss = F.cross_entropy(logits.float(), labels)
+    with _autocast(batch.input_ids.device.type):
+        logits = classifier(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+    loss = objective.loss(logits, batch.labels)
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(classifier.parameters(), CLIP_NORM)
     optimizer.step()

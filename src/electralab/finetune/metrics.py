@@ -1,35 +1,79 @@
-"""Scores of a classifier, with what a reader needs in order to judge them."""
+"""Scores of a task's predictions, with what a reader needs in order to judge them."""
 
 from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+Floats = npt.NDArray[np.float64]
 
-def classification_metrics(
-    labels: npt.NDArray[np.int64], log_probabilities: npt.NDArray[np.floating]
+CONSTANT_SHARE = 1e-3  # predictions spread over less than this share of the score range count as one number
+
+
+def task_metrics(
+    names: Sequence[str], labels: npt.NDArray[np.generic], answers: Floats, score_range: tuple[float, float] | None
 ) -> dict[str, float]:
-    """Quality on one split; `labels` is [N], `log_probabilities` is [N, classes].
+    """Quality on one split.
 
-    `f1` is that of class 1 with two classes (GLUE) and the macro average with more. `majority_rate` is the accuracy
-    of always answering the split's most frequent label. `majority_class` is 1 when every prediction is the same
-    class: such a run has learnt nothing, and a mean must not hide it.
+    Args:
+        names: the task's metrics, of which the first is its `score`.
+        labels: [N] class numbers, or scores of a regression.
+        answers: [N, classes] log-probabilities, or [N] predicted scores of a regression.
+        score_range: lowest and highest score of a regression; None for classes.
+
+    Returns:
+        `score` and `degenerate`, which is 1 when every prediction is the same: such a run has learnt nothing, and a
+        mean must not hide it. With classes also `accuracy`, `f1`, `mcc`, `majority_rate` (the accuracy of always
+        answering the split's most frequent label) and `loss` (cross-entropy in nats); of a regression `pearson`,
+        `spearman` and `loss` (mean squared error). A correlation that is not defined is 0 and degenerate, never NaN.
     """
-    from sklearn.metrics import f1_score, matthews_corrcoef
+    if score_range is None:
+        metrics = classification_metrics(labels.astype(np.int64), answers)
+    else:
+        metrics = regression_metrics(labels.astype(np.float64), answers, score_range)
+    return {"score": metrics[names[0]], **metrics}
+
+
+def classification_metrics(labels: npt.NDArray[np.int64], log_probabilities: Floats) -> dict[str, float]:
+    """Every metric of class numbers [N] and log-probabilities [N, classes].
+
+    `f1` is that of class 1 with two classes (GLUE) and the macro average with more.
+    """
+    from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
     predictions = log_probabilities.argmax(axis=1)
-    classes = log_probabilities.shape[1]
-    accuracy = float((predictions == labels).mean())
+    average = "binary" if log_probabilities.shape[1] == 2 else "macro"
     return {
-        "accuracy": accuracy,
+        "accuracy": float(accuracy_score(labels, predictions)),
         "majority_rate": float(np.bincount(labels).max() / len(labels)),
-        "majority_class": float(len(np.unique(predictions)) == 1),
-        "f1": float(f1_score(labels, predictions, average="binary" if classes == 2 else "macro", zero_division=0)),
+        "degenerate": float(len(np.unique(predictions)) == 1),
+        "f1": float(f1_score(labels, predictions, average=average, zero_division=0)),
         "mcc": float(matthews_corrcoef(labels, predictions)),
-        "loss": mean_loss(labels, log_probabilities),
+        "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
     }
 
 
-def mean_loss(labels: npt.NDArray[np.int64], log_probabilities: npt.NDArray[np.floating]) -> float:
-    """Cross-entropy in nats."""
-    return float(-log_probabilities[np.arange(len(labels)), labels].mean())
+def regression_metrics(labels: Floats, predictions: Floats, score_range: tuple[float, float]) -> dict[str, float]:
+    """Every metric of scores [N] and predicted scores [N]."""
+    from scipy.stats import pearsonr, spearmanr
+
+    low, high = score_range
+    correlations = {"pearson": math.nan, "spearman": math.nan}
+    if len(labels) > 1:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # constant input, which is reported as degenerate
+            correlations = {
+                "pearson": float(pearsonr(labels, predictions).statistic),
+                "spearman": float(spearmanr(labels, predictions).statistic),
+            }
+    defined = all(map(math.isfinite, correlations.values()))
+    constant = np.ptp(predictions) < CONSTANT_SHARE * (high - low)
+    return {
+        **{name: value if math.isfinite(value) else 0.0 for name, value in correlations.items()},
+        "degenerate": float(constant or not defined),
+        "loss": float(np.square(labels - predictions).mean()),
+    }

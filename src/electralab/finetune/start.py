@@ -1,4 +1,4 @@
-"""Where fine-tuning starts: a pretrained discriminator, or the same network untrained."""
+"""Where fine-tuning starts: a pretrained discriminator, a downloaded encoder, or a network that is untrained."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
-from electralab.electra.convert import load_encoder
+from electralab.electra.convert import OLDER_WEIGHTS, WEIGHTS, load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
-from electralab.files import sha256
+from electralab.files import read_json, sha256
 from electralab.plan import FinetuneSpec, RandomInit
 from electralab.tokens.tokenizer import TextEncoder
 
@@ -22,24 +22,43 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
     Args:
         spec: the run.
         tokenizer: the tokenizer that the run reads its task with.
-        model: run record of the pretraining, beside its `discriminator/`; None for the untrained control.
+        model: run record of the pretraining, or manifest of a downloaded model; None for the untrained control.
 
     Raises:
-        UserError: the pretrained model is not there, or has fewer word pieces than the tokenizer.
+        UserError: the model is not there or was changed, has fewer word pieces than the tokenizer, or reads shorter
+            texts than the method gives it.
     """
     if spec.random_init is not None:
         origin = f"{spec.random_init.initialization}, seed {spec.seed}"
         return _untrained(spec.random_init, spec.seed, tokenizer), origin
     if model is None:
-        raise UserError(f"model {spec.model} was pretrained: name its run record with --model")
-    folder = model.parent / "discriminator"
+        raise UserError(f"model {spec.model} has weights: name its run record or manifest with --model")
+    folder = _weights_folder(spec, model)
     encoder, config = load_encoder(folder)
+    if spec.settings.max_length > config.max_positions:
+        raise UserError(
+            f"method {spec.method}: max_length {spec.settings.max_length} is longer than the {config.max_positions} "
+            f"positions of model {spec.model}: lower it"
+        )
     if tokenizer.vocab_size > config.vocab_size:
         raise UserError(
             f"the tokenizer has {tokenizer.vocab_size} entries and {folder} embeds {config.vocab_size}: "
             "use the tokenizer that the model was trained with"
         )
-    return encoder, sha256(folder / "model.safetensors")
+    checksum = sha256(next(path for file in (WEIGHTS, OLDER_WEIGHTS) if (path := folder / file).exists()))
+    if spec.downloaded is not None and checksum != read_json(model).get("sha256"):
+        raise UserError(
+            f"the weights in {folder} are not those of {model}: delete the folder and fetch {spec.model} again"
+        )
+    return encoder, checksum
+
+
+def _weights_folder(spec: FinetuneSpec, model: Path) -> Path:
+    if spec.downloaded is not None:
+        return model.parent
+    if spec.snapshot is not None:
+        return model.parent / f"snapshots/{spec.snapshot * 100:g}"
+    return model.parent / "discriminator"
 
 
 def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:

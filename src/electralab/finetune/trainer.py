@@ -7,11 +7,22 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
-from electralab.finetune.examples import encode_examples, sample_examples
+from electralab.files import read_json
+from electralab.finetune.evaluation import (
+    MISMATCHED,
+    check_labels,
+    evaluate,
+    evaluation_notes,
+    row_counts,
+    write_answers,
+)
+from electralab.finetune.examples import encode_examples, sample_examples, swapped_pairs
 from electralab.finetune.loop import predict
-from electralab.finetune.metrics import classification_metrics
-from electralab.finetune.predictions import write_predictions
+from electralab.finetune.metrics import Floats
+from electralab.finetune.objective import objective_of
+from electralab.finetune.predictions import predictions_name
 from electralab.finetune.start import starting_encoder
 from electralab.finetune.tuning import Tuned, train_best
 from electralab.plan import FinetuneSpec
@@ -22,7 +33,7 @@ from electralab.tokens.tokenizer import load_tokenizer
 def run_finetuning(
     spec: FinetuneSpec, record_path: Path, task: Path, tokenizer: Path, model: Path | None, threads: int, device: str
 ) -> RunRecord:
-    """Fine-tune, score the validation rows once, write `predictions.csv` and then the run record.
+    """Fine-tune, score the validation rows once, write the predictions of every split and then the run record.
 
     The same spec and inputs give bit-identical predictions on a CPU with the same number of threads.
 
@@ -31,12 +42,14 @@ def run_finetuning(
         record_path: where the run record goes; predictions go beside it.
         task: the task's manifest.
         tokenizer: the `tokenizer.json` that the model was trained with.
-        model: run record of the pretraining, beside its `discriminator/`; None for the untrained control.
+        model: the file that vouches for the weights beside it: the run record of a pretraining, or the manifest of a
+            downloaded model; None for the untrained control.
         threads: CPU threads.
         device: `cpu`, `cuda` or `cuda:N`.
 
     Raises:
-        UserError: model and tokenizer do not fit, or the loss is no longer a finite number.
+        UserError: model and tokenizer do not fit, a row to be scored has no label, or the loss is no longer a finite
+            number.
     """
     torch.set_num_threads(threads)
     meter = Meter(device, threads)
@@ -44,33 +57,42 @@ def run_finetuning(
     run = f"{spec.model} on {spec.task}, {spec.method}, seed {spec.seed}"
 
     data, text_encoder = read_task(task), load_tokenizer(tokenizer)
+    check_labels(data)
     encoder, encoder_source = starting_encoder(spec, text_encoder, model)
     meter.data = {"task": data.checksum, "tokenizer": text_encoder.checksum, "model": encoder_source}
 
     sample = sample_examples(data.train, settings.max_train_rows, spec.seed)
-    train = encode_examples(sample, text_encoder, settings.max_length)
-    tuned = train_best(spec, encoder, train, len(data.labels), device, run)
+    doubled = settings.double_unordered and data.unordered
+    twins = swapped_pairs(sample) if doubled else []
+    train = encode_examples([*sample, *twins], text_encoder, settings.max_length, data.regression)
+    tuned = train_best(spec, data, encoder, train, len(sample), device, run)
 
-    validation = encode_examples(data.validation, text_encoder, settings.max_length)
-    log_probabilities = predict(tuned.classifier, validation, np.arange(len(validation)), device, run)
-    metrics = classification_metrics(validation.labels, log_probabilities) | {
+    def answer(examples: list[Example]) -> Floats:
+        encoded = encode_examples(examples, text_encoder, settings.max_length, data.regression)
+        objective = objective_of(data, settings)
+        return predict(tuned.classifier, objective, encoded, np.arange(len(encoded)), device, run)
+
+    metrics, answers = evaluate(data, answer, settings.mnli_validation)
+    metrics |= row_counts(task, data)
+    metrics |= {
         "train_rows": tuned.train_rows,
         "tuning_rows": tuned.tuning_rows,
-        "validation_rows": len(validation),
         "learning_rate": tuned.learning_rate,
         "epochs": settings.epochs,
     }
     for trial in tuned.trials:
-        metrics[f"tuning_accuracy_at_{trial.learning_rate:g}"] = trial.accuracy
+        metrics[f"tuning_{data.metrics[0]}_at_{trial.learning_rate:g}"] = trial.score
         metrics[f"tuning_loss_at_{trial.learning_rate:g}"] = trial.loss
 
-    write_predictions(record_path.with_name("predictions.csv"), data.validation, log_probabilities)
-    record = _record(spec, data, tuned, metrics, meter)
+    write_answers(record_path.parent, data, answers)
+    record = _record(spec, data, tuned, metrics, _notes(spec, data, tuned, metrics, model), meter)
     write_record(record_path, record)
     return record
 
 
-def _record(spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str, float], meter: Meter) -> RunRecord:
+def _record(
+    spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str, float], notes: list[str], meter: Meter
+) -> RunRecord:
     parameters = sum(parameter.numel() for parameter in tuned.classifier.parameters())
     on_gpu = meter.device.startswith("cuda")
     return RunRecord(
@@ -79,12 +101,14 @@ def _record(spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str,
         task=spec.task,
         method=spec.method,
         seed=spec.seed,
-        recipe=spec.pretraining_recipe,
+        recipe=spec.settings.recipe,
+        primary_metric=data.metrics[0],
+        glue=data.glue,
         extensions=spec.extensions,
         synthetic=data.synthetic,
         metrics=metrics,
-        predictions="predictions.csv",
-        notes=_notes(tuned, metrics),
+        predictions=predictions_name("validation"),
+        notes=notes,
         cost=meter.cost(
             parameters={"total": parameters, "trainable": parameters},
             tokens=tuned.tokens,
@@ -95,14 +119,21 @@ def _record(spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str,
     )
 
 
-def _notes(tuned: Tuned, metrics: dict[str, float]) -> list[str]:
-    notes = []
+def _notes(
+    spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str, float], model: Path | None
+) -> list[str]:
+    notes, settings = [], spec.settings
     if tuned.trials:
-        scores = ", ".join(f"{trial.learning_rate:g}: {trial.accuracy:.3f}" for trial in tuned.trials)
+        scores = ", ".join(f"{trial.learning_rate:g}: {trial.score:.3f}" for trial in tuned.trials)
         notes.append(
-            f"learning rate {tuned.learning_rate:g} chosen by accuracy on {tuned.tuning_rows} training rows that were "
-            f"set aside ({scores})"
+            f"learning rate {tuned.learning_rate:g} chosen by {data.metrics[0]} on {tuned.tuning_rows} training rows "
+            f"that were set aside ({scores})"
         )
-    if metrics["majority_class"]:
-        notes.append("every prediction is the same class: this run has learnt nothing")
-    return notes
+    if settings.double_unordered and data.unordered:
+        notes.append("every training pair was read both ways round (double_unordered)")
+    if MISMATCHED in data.splits and settings.mnli_validation == "matched_and_mismatched":
+        notes.append("the score is of the matched and the mismatched validation rows together")
+    if spec.downloaded is not None and model is not None and data.glue is not None:
+        seen = read_json(model).get("trained_on", {}).get(data.glue)
+        notes += [seen] if seen else []
+    return notes + evaluation_notes(data, metrics)

@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from electralab.data.tasks import TaskData
 from electralab.electra.encoder import Encoder
 from electralab.finetune.classifier import Classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, tuning_split
 from electralab.finetune.loop import predict, train_classifier
-from electralab.finetune.metrics import mean_loss
+from electralab.finetune.metrics import task_metrics
+from electralab.finetune.objective import objective_of
 from electralab.plan import FinetuneSpec
 
 
@@ -19,7 +21,7 @@ class Trial(NamedTuple):
     """One learning rate, trained and scored on the tuning rows."""
 
     learning_rate: float
-    accuracy: float
+    score: float
     loss: float
 
 
@@ -29,51 +31,54 @@ class Tuned(NamedTuple):
     classifier: Classifier
     learning_rate: float
     trials: list[Trial]  # empty where there was no choice
-    train_rows: int
+    train_rows: int  # without swapped twins
     tuning_rows: int
     tokens: int  # real tokens read in training, those of the rejected rates included
 
 
 def train_best(
-    spec: FinetuneSpec, encoder: Encoder, train: EncodedExamples, labels: int, device: str, run: str
+    spec: FinetuneSpec, data: TaskData, encoder: Encoder, train: EncodedExamples, rows: int, device: str, run: str
 ) -> Tuned:
     """Train with every learning rate and keep the best.
 
     One rate is trained on all rows. Several are each trained on the same 90 % of the rows; the other 10 % choose by
-    accuracy (between equals: by loss), and the chosen model is kept as it is, not trained again on all rows.
+    the task's score (between equals: by loss), and the chosen model is kept as it is, not trained again on all rows.
 
     Args:
         spec: the run.
+        data: the task, for what its labels mean.
         encoder: where every rate starts from; it is not changed.
-        train: the training split.
-        labels: number of classes.
+        train: the training split, followed by its swapped twins if pairs are trained on both ways round.
+        rows: rows of `train` without the twins.
         device: where to compute.
         run: names the run in progress and errors.
 
     Raises:
         UserError: the loss of a rate is no longer a finite number.
     """
-    rates = spec.settings.learning_rates
-    rows, tuning_rows = np.arange(len(train)), np.arange(0)
+    rates, objective = spec.settings.learning_rates, objective_of(data, spec.settings)
+    train_rows, tuning_rows = np.arange(rows), np.arange(0)
     if len(rates) > 1:
-        rows, tuning_rows = tuning_split(len(train), spec.seed)
+        train_rows, tuning_rows = tuning_split(rows, spec.seed)
+    # A row and its twin stay on the same side: the twin of a tuning row is not trained on.
+    read = train_rows if len(train) == rows else np.concatenate([train_rows, rows + train_rows])
     classifiers, trials, tokens = [], [], 0
     for rate in rates:
-        classifier = _fresh_classifier(spec, encoder, labels).to(device)
+        classifier = _fresh_classifier(spec, encoder, objective.outputs).to(device)
         rate_run = f"{run}, learning rate {rate:g}"
-        tokens += train_classifier(classifier, train, rows, spec.settings, rate, spec.seed, device, rate_run)
+        tokens += train_classifier(classifier, objective, train, read, spec.settings, rate, spec.seed, device, rate_run)
         classifiers.append(classifier)
         if len(rates) > 1:
-            log_probabilities = predict(classifier, train, tuning_rows, device, rate_run)
-            answers = train.labels[tuning_rows]
-            accuracy = float((log_probabilities.argmax(axis=1) == answers).mean())
-            trials.append(Trial(rate, accuracy, mean_loss(answers, log_probabilities)))
-    best = max(range(len(trials)), key=lambda index: (trials[index].accuracy, -trials[index].loss), default=0)
-    return Tuned(classifiers[best], rates[best], trials, len(rows), len(tuning_rows), tokens)
+            answers = predict(classifier, objective, train, tuning_rows, device, rate_run)
+            metrics = task_metrics(data.metrics, train.labels[tuning_rows], answers, data.score_range)
+            trials.append(Trial(rate, metrics["score"], metrics["loss"]))
+    best = max(range(len(trials)), key=lambda index: (trials[index].score, -trials[index].loss), default=0)
+    return Tuned(classifiers[best], rates[best], trials, len(train_rows), len(tuning_rows), tokens)
 
 
-def _fresh_classifier(spec: FinetuneSpec, encoder: Encoder, labels: int) -> Classifier:
+def _fresh_classifier(spec: FinetuneSpec, encoder: Encoder, outputs: int) -> Classifier:
     """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
-    copied = with_dropout(encoder, spec.settings.dropout)
+    settings = spec.settings
+    copied = with_dropout(encoder, settings.dropout)
     torch.manual_seed(spec.seed)
-    return Classifier(copied, labels, spec.settings.pooling, spec.settings.dropout)
+    return Classifier(copied, outputs, settings.pooling, settings.dropout, settings.head)

@@ -102,6 +102,7 @@ class Trainer:
         self.checkpoints = Checkpoints(record_path.parent / "checkpoints", fingerprint)
         self.bf16 = _use_bf16(self.settings, device)
         self.joint_from = round(self.settings.unigram_warmup * self.settings.steps)
+        self.snapshots = {max(1, round(share * self.settings.steps)): share for share in self.settings.snapshots}
         self.step = 0
         self.train_seconds = 0.0
         self.rows: list[dict[str, Any]] = []
@@ -131,6 +132,8 @@ class Trainer:
             while self.step < settings.steps:
                 loss = self.train_step()
                 self.step += 1
+                if self.step in self.snapshots:
+                    self._keep_discriminator()
                 last = self.step == settings.steps
                 evaluating = last or self.step % settings.evaluation_every == 0
                 saving = last or self.step % settings.checkpoint_every == 0 or self.stopped_by is not None
@@ -251,6 +254,12 @@ class Trainer:
             f"{self.label}: the loss is {value} at step {self.step}; {kept}. "
             "Lower learning_rate or clip_norm of this pretraining, or raise warmup_steps"
         )
+
+    def _keep_discriminator(self) -> None:
+        """A run that is resumed before this step writes the same files again."""
+        folder = self.record_path.parent / f"snapshots/{self.snapshots[self.step] * 100:g}"
+        save_discriminator(folder, self.pair)
+        _copy_tokenizer(self.tokenizer.parent, folder)
 
     def _save(self) -> None:
         state = {

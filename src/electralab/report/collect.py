@@ -1,4 +1,4 @@
-"""Run records to two tidy files: `runs.csv` (one row a run) and `curves.csv` (one row an evaluation)."""
+"""Run records to tidy files: `runs.csv` (a row a run), `curves.csv` (an evaluation), `comparisons.csv` (two models)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 from electralab.errors import UserError
 from electralab.files import atomic_write
 from electralab.records import RunRecord, read_record
+from electralab.report.comparisons import COMPARISON_COLUMNS, compare
 
 # What a run was told, as far as a table says it. The complete experiment is in `config.resolved.yaml`.
 SPEC_COLUMNS = (
@@ -29,14 +30,22 @@ SPEC_COLUMNS = (
     "keep_probability",
     "initialization",
     "unigram_warmup",
+    "head",
+    "pooling",
+    "mnli_validation",
 )
+NOTE_SEPARATOR = " | "  # sentences have semicolons of their own
 IDENTITY = ("stage", "model", "task", "method", "seed")
 RUN_COLUMNS = (
     "preset",
     *IDENTITY,
     "pretraining",
     "generator_size",
+    "snapshot",
     "random_init",
+    "downloaded",
+    "glue",
+    "primary_metric",
     "status",
     "reason",
     "recipe",
@@ -48,18 +57,20 @@ CURVE_IDENTITY = ("model", "pretraining", "generator_size", "seed", "extensions"
 CURVE_COLUMNS = ("step", "tokens", "seconds", "phase")
 
 
-def collect(records: list[Path], runs_csv: Path, curves_csv: Path, preset: str) -> None:
-    """Flatten run records into `runs.csv` and their pretraining evaluations into `curves.csv`.
+def collect(records: list[Path], runs_csv: Path, curves_csv: Path, comparisons_csv: Path, preset: str) -> None:
+    """Flatten run records into `runs.csv`, their pretraining evaluations into `curves.csv`, and compare predictions.
 
-    Failed and skipped runs are rows too. Lists are joined with `;`. Numbers keep full precision.
+    Failed and skipped runs are rows too. Lists are joined with `;` and notes with ` | `. Numbers keep full precision.
+    `comparisons.csv` holds the paired bootstrap of every two models on the same task and method.
 
     Raises:
-        UserError: a record or an `evaluation.csv` is missing or damaged, or a run is given twice.
+        UserError: a record, an `evaluation.csv` or a `predictions.csv` is missing or damaged, or a run is given twice.
     """
     rows: dict[tuple[object, ...], dict[str, Any]] = {}
     curves: list[pd.DataFrame] = []
+    read = {path: read_record(path) for path in dict.fromkeys(records)}
     for path in records:
-        record = read_record(path)
+        record = read[path]
         row = {"preset": preset} | _flatten(record)
         identity = tuple(row[name] for name in IDENTITY)
         if identity in rows:
@@ -69,6 +80,7 @@ def collect(records: list[Path], runs_csv: Path, curves_csv: Path, preset: str) 
             curves.append(_curve(_evaluation(path), row))
     _write(pd.DataFrame(list(rows.values())), RUN_COLUMNS, runs_csv)
     _write(pd.concat(curves) if curves else pd.DataFrame(), (*CURVE_IDENTITY, *CURVE_COLUMNS), curves_csv)
+    _write(compare(read), COMPARISON_COLUMNS, comparisons_csv)
 
 
 def _evaluation(record: Path) -> Path:
@@ -80,12 +92,17 @@ def _flatten(record: RunRecord) -> dict[str, Any]:
     random_init = record.spec.get("random_init")
     shape = random_init["shape"] if random_init else settings.get("discriminator", {})
     settings = settings | (random_init or {}) | shape
-    pretrained = record.stage != "baseline" and not random_init
+    downloaded = record.spec.get("downloaded")
+    pretrained = record.stage != "baseline" and not random_init and not downloaded
     row: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
     row |= {
         "pretraining": record.model.rpartition("-g")[0] if pretrained else None,
         "generator_size": _generator_size(record) if pretrained else None,
+        "snapshot": record.spec.get("snapshot"),
         "random_init": bool(random_init),
+        "downloaded": _origin(downloaded) if downloaded else None,
+        "glue": record.glue,
+        "primary_metric": record.primary_metric,
         "status": record.status,
         "reason": record.reason,
         "recipe": record.recipe,
@@ -102,14 +119,19 @@ def _flatten(record: RunRecord) -> dict[str, Any]:
     for group in ("versions", "data"):
         row |= {f"provenance.{group}.{name}": value for name, value in provenance.pop(group).items()}
     row |= {f"provenance.{name}": value for name, value in provenance.items()}
-    return row | {"predictions": record.predictions, "notes": _cell(record.notes)}
+    return row | {"predictions": record.predictions, "notes": NOTE_SEPARATOR.join(record.notes)}
+
+
+def _origin(downloaded: dict[str, Any]) -> str:
+    """Where a downloaded model comes from: hub id, PyPI package or folder."""
+    return str(downloaded.get("repository") or downloaded.get("package") or downloaded.get("path"))
 
 
 def _generator_size(record: RunRecord) -> float | None:
     """A pretraining says its size; a fine-tuned model is named after it (`electralab.config.model_name`)."""
     if "generator_size" in record.spec:
         return float(record.spec["generator_size"])
-    percent = record.model.rpartition("-g")[2]
+    percent = record.model.rpartition("-g")[2].partition("-at")[0]
     try:
         return float(percent) / 100
     except ValueError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from electralab.report.comparisons import CORRELATIONS
 from electralab.report.markdown import listing, number
-from electralab.report.runs import Cell, Runs, intervals
-from electralab.report.statistics import Difference, Summary, accuracy_difference, indistinguishable, wilson_interval
+from electralab.report.runs import METRICS, Cell, Runs, intervals
+from electralab.report.statistics import Difference, Summary, indistinguishable, score_difference, wilson_interval
 
 # [CLS] and [SEP] are never replaced and token identity tells a little, so .51 is free; stuck runs stay below .55.
 LEARNT_AUC = 0.55
@@ -110,14 +111,17 @@ def detection(runs: Runs) -> list[str]:
 
 
 def differences(runs: Runs, cell: Cell) -> dict[str, Difference]:
-    """Accuracy of each pretrained model minus that of its untrained control: same task, method and seeds."""
+    """Score of each pretrained model minus that of its untrained control: same task, method and seeds."""
     rows = runs.task_value(cell.task, "validation_rows")
+    accuracy = runs.metric(cell.task) == "accuracy"
     found: dict[str, Difference] = {}
     for model in runs.scores(cell):
         control = runs.untrained_control(cell, model)
         if control is None or not rows:
             continue
-        difference = accuracy_difference(runs.by_seed(cell, model), runs.by_seed(cell, control), int(rows))
+        difference = score_difference(
+            runs.by_seed(cell, model), runs.by_seed(cell, control), int(rows) if accuracy else None
+        )
         if difference is not None:
             found[model] = difference
     return found
@@ -155,7 +159,8 @@ def bought(runs: Runs, cell: Cell) -> list[str]:
         measurably = " measurably" if max(d.mean for d in main.values()) > 0 else ""
         headline = f"**{label}: pretraining did not help{measurably} at this scale.** "
     parts += [_signed(runs, model, difference) for model, difference in plain.items()]
-    return [f"{headline}Accuracy minus that of random initialisation: {'; '.join(parts)}."]
+    metric = METRICS[runs.metric(cell.task)]
+    return [f"{headline}{metric[0].upper()}{metric[1:]} minus that of random initialisation: {'; '.join(parts)}."]
 
 
 def _signed(runs: Runs, model: str, difference: Difference) -> str:
@@ -170,34 +175,34 @@ def against_baselines(runs: Runs, cell: Cell) -> list[str]:
     notes = []
     scores = runs.scores(cell)
     for method, name in runs.baselines().items():
-        accuracy = runs.baseline_accuracy(cell.task, method)
+        score = runs.baseline_score(cell.task, method)
         known = intervals(scores)
-        if accuracy is not None and known and all(high < accuracy for _, high in known.values()):
+        if score is not None and known and all(high < score for _, high in known.values()):
             notes.append(
-                f"{runs.cell_label(cell)}: {name} ({accuracy:.3f}) is above the interval of every fine-tuned model."
+                f"{runs.cell_label(cell)}: {name} ({score:.3f}) is above the interval of every fine-tuned model."
             )
     return notes
 
 
-def majority(runs: Runs) -> list[str]:
-    """Models that answered with one class in some run."""
+def degenerate(runs: Runs, cells: Sequence[Cell], name: Callable[[str], str]) -> list[str]:
+    """Models that answered with one class, or one value, in some run."""
     notes = []
-    for cell in runs.cells:
+    for cell in cells:
+        what = "one value" if runs.metric(cell.task) in CORRELATIONS else "one class"
         for model in dict.fromkeys(runs.cell_rows(cell)["model"]):
-            hits, n = runs.majority_runs(cell, model), len(runs.by_seed(cell, model))
+            hits, n = runs.degenerate_runs(cell, model), len(runs.by_seed(cell, model))
             if hits:
-                name = runs.label(model) if model in runs.models else model
                 notes.append(
-                    f"† {runs.cell_label(cell)}, {name}: {hits} of {n} runs predict one class only; "
+                    f"† {runs.cell_label(cell)}, {name(model)}: {hits} of {n} runs predict {what} only; "
                     "they are in the mean."
                 )
     return notes
 
 
-def sampling(runs: Runs) -> list[str]:
+def sampling(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     """How much one accuracy is worth on a validation set of this size."""
     parts = []
-    for task in dict.fromkeys(cell.task for cell in runs.cells):
+    for task in dict.fromkeys(cell.task for cell in cells if runs.metric(cell.task) == "accuracy"):
         rows, rate = runs.task_value(task, "validation_rows"), runs.task_value(task, "majority_rate")
         if rows:
             low, high = wilson_interval(rate or 0.5, int(rows))
@@ -210,21 +215,34 @@ def sampling(runs: Runs) -> list[str]:
     ]
 
 
-def methods(runs: Runs) -> list[str]:
+def methods(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     """How each method was run, from the records."""
     notes = []
-    for method in dict.fromkeys(cell.method for cell in runs.cells):
-        cells = [cell for cell in runs.cells if cell.method == method]
-        rows = pd.concat([runs.cell_rows(cell) for cell in cells])
+    for method in dict.fromkeys(cell.method for cell in cells):
+        own = [cell for cell in cells if cell.method == method]
+        rows = pd.concat([runs.cell_rows(cell) for cell in own])
         if rows.empty:
             continue
         rates = str(_distinct(rows, "learning_rates")).split(";")
         chosen = f"best of {len(rates)} learning rates ({listing(rates)}) on a tuning part of the training rows"
         rate = f"learning rate {rates[0]}" if len(rates) == 1 else chosen
         limit = _distinct(rows, "max_train_rows")
-        tasks = listing([runs.cell_label(cell) for cell in cells])
+        tasks = listing([runs.cell_label(cell) for cell in own])
+        head = f"{_distinct(rows, 'head')} head on {_distinct(rows, 'pooling')} pooling"
         notes.append(
-            f"`{method}` ({tasks}): full fine-tuning, {rate}, {_distinct(rows, 'epochs')} epochs, "
+            f"`{method}` ({tasks}): full fine-tuning, recipe `{_distinct(rows, 'recipe')}` with its options as set "
+            f"here, {head}, {rate}, {_epochs(own, runs)}, "
             f"{f'at most {limit} training rows' if limit else 'all training rows'}, the same for every model."
         )
     return notes
+
+
+def _epochs(cells: Sequence[Cell], runs: Runs) -> str:
+    """`3 epochs`, or `3 epochs (rte and stsb: 10)` where tasks differ."""
+    by_count: dict[str, list[str]] = {}
+    for cell in cells:
+        by_count.setdefault(_distinct(runs.cell_rows(cell), "epochs"), []).append(cell.task)
+    by_count.pop("", None)
+    (usual, _), *others = sorted(by_count.items(), key=lambda item: -len(item[1])) or [("no", [])]
+    special = "; ".join(f"{listing(tasks)}: {count}" for count, tasks in others)
+    return f"{usual} epochs ({special})" if special else f"{usual} epochs"

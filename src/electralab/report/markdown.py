@@ -35,15 +35,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One grid of text; the first column is left-aligned, the others right-aligned."""
+    """One grid; the first column and those named in `text` are left-aligned, the others right-aligned."""
 
     heading: str
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
+    text: Sequence[str] = ()
 
     def markdown(self) -> str:
         """A GitHub table."""
-        rule = [":--", *("--:" for _ in self.columns[1:])]
+        rule = [":--", *(":--" if column in self.text else "--:" for column in self.columns[1:])]
         return "\n".join("| " + " | ".join(_escape(c) for c in row) + " |" for row in [self.columns, rule, *self.rows])
 
 

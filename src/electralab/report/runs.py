@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -13,7 +14,22 @@ from electralab.errors import UserError
 from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
-TEXT = ("model", "task", "method", "pretraining", "status", "reason", "recipe", "extensions", "kind", "notes", "phase")
+TEXT = (
+    "model",
+    "task",
+    "method",
+    "pretraining",
+    "downloaded",
+    "glue",
+    "primary_metric",
+    "status",
+    "reason",
+    "recipe",
+    "extensions",
+    "kind",
+    "notes",
+    "phase",
+)
 UNTRAINED = "random initialisation (never pretrained)"
 # The metrics that tables and figures compare between pretrainings, with their names in a sentence.
 COMPARED = {
@@ -22,6 +38,7 @@ COMPARED = {
     "rtd_auc_unigram": "RTD AUC on unigram replacements",
 }
 BASELINES = {"tfidf": "TF-IDF + logistic regression"}
+METRICS = {"accuracy": "accuracy", "f1": "F1", "mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"}
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,21 @@ class Cell:
 
     task: str
     method: str
+
+
+class ModelName(NamedTuple):
+    """`tiny-g12.5-at50`: a pretraining, its generator size and how much of its steps were done, in percent."""
+
+    pretraining: str
+    size: float
+    done: float
+
+
+def parse_model(model: str) -> ModelName:
+    """Take apart the name of a model that was pretrained here (`electralab.config.model_name`)."""
+    pretraining, _, rest = model.rpartition("-g")
+    size, _, done = rest.partition("-at")
+    return ModelName(pretraining, float(size), float(done or 100))
 
 
 def percent(size: float) -> str:
@@ -80,12 +112,32 @@ class Runs:
         """Whether a model was pretrained without the extensions that the others use."""
         return model.rpartition("-g")[0] in self.controls
 
+    def is_downloaded(self, model: str) -> bool:
+        """Whether a model came with its weights."""
+        return model in self.origins
+
+    @cached_property
+    def origins(self) -> dict[str, str]:
+        """Models that came with their weights, and where they come from."""
+        rows = self.frame[self.frame["downloaded"] != ""]
+        return dict(zip(rows["model"], rows["downloaded"]))
+
     def label(self, model: str) -> str:
         """A model's name for a reader: its size, and its pretraining where there are several."""
-        name, _, size = model.rpartition("-g")
+        name, size, _ = parse_model(model)
         if name in self.controls:
-            return f"control without the extensions, {size} %"
-        return f"{size} %" if len(self.sweeps) <= 1 else f"{name}, {size} %"
+            return f"control without the extensions, {size:g} %"
+        return f"{size:g} %" if len(self.sweeps) <= 1 else f"{name}, {size:g} %"
+
+    def title(self, model: str) -> str:
+        """A fine-tuned model's name where other kinds of models stand beside it."""
+        if model in self.random_models:
+            return UNTRAINED if len(self.random_models) == 1 else f"{UNTRAINED}: {model}"
+        if self.is_downloaded(model):
+            return model
+        name, size, done = parse_model(model)
+        text = self.label(model) if name in self.controls else f"{name}, generator {size:g} %"
+        return text if done == 100 else f"{text}, after {done:g} % of its steps"
 
     def sizes(self, sweep: str) -> list[str]:
         """Models of a sweep, smallest generator first."""
@@ -110,11 +162,41 @@ class Runs:
         rows = self.frame[self.frame["stage"] == "finetune"].sort_values("synthetic", kind="stable")
         return [Cell(task, method) for task, method in dict.fromkeys(zip(rows["task"], rows["method"]))]
 
-    def cell_label(self, cell: Cell) -> str:
-        """A column heading: the task, `(synthetic)` if it is, and the method where a task has several."""
+    @cached_property
+    def pretrained_cells(self) -> list[Cell]:
+        """Those cells that have a model pretrained here or an untrained one."""
+        rows = self.frame[(self.frame["stage"] == "finetune") & (self.frame["downloaded"] == "")]
+        own = set(zip(rows["task"], rows["method"]))
+        return [cell for cell in self.cells if (cell.task, cell.method) in own]
+
+    def cell_name(self, cell: Cell) -> str:
+        """The task, `(synthetic)` if it is, and the method where a task has several."""
         label = f"{cell.task} (synthetic)" if self.is_synthetic(cell.task) else cell.task
         several = len({other.method for other in self.cells if other.task == cell.task}) > 1
         return f"{label}, {cell.method}" if several else label
+
+    def cell_label(self, cell: Cell) -> str:
+        """A column heading: the cell's name, and its metric where that is not accuracy."""
+        metric = self.metric(cell.task)
+        return self.cell_name(cell) if metric == "accuracy" else f"{self.cell_name(cell)} ({METRICS[metric]})"
+
+    def glue(self, task: str) -> str:
+        """Which GLUE task this is; empty for any other."""
+        return self._tasks.get(task, {}).get("glue", "")
+
+    def metric(self, task: str) -> str:
+        """Name of the metric behind a task's `score`."""
+        return self._tasks.get(task, {}).get("primary_metric", "accuracy")
+
+    @cached_property
+    def _tasks(self) -> dict[str, dict[str, str]]:
+        """What runs say about their task: the first run that says it."""
+        found: dict[str, dict[str, str]] = {}
+        for column in ("glue", "primary_metric"):
+            for task, value in zip(self.frame["task"], self.frame[column]):
+                if task and value:
+                    found.setdefault(task, {}).setdefault(column, value)
+        return found
 
     def is_synthetic(self, task: str) -> bool:
         """Whether a task's labels are made by a program."""
@@ -126,24 +208,47 @@ class Runs:
         return rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
 
     def scores(self, cell: Cell) -> dict[str, Summary]:
-        """Accuracy by pretrained model, controls last; seed scatter pooled over the sizes of a sweep."""
+        """Score by model pretrained here, controls last; seed scatter pooled over the sizes of a sweep."""
         rows = self.cell_rows(cell)
-        rows = rows[~rows["random_init"]]
+        rows = rows[~rows["random_init"] & (rows["downloaded"] == "") & rows["snapshot"].isna()]
         found: dict[str, Summary] = {}
         for _, group in rows.groupby("pretraining"):
-            found |= _summaries(group, "accuracy")
+            found |= _summaries(group, "score")
         return dict(sorted(found.items(), key=lambda item: self._order(item[0])))
 
     def _order(self, model: str) -> tuple[bool, str, float]:
-        name, _, size = model.rpartition("-g")
-        return name in self.controls, name, float(size)
+        name, size, _ = parse_model(model)
+        return name in self.controls, name, size
 
-    def by_seed(self, cell: Cell, model: str) -> dict[int, float]:
-        """Accuracy of one model by seed."""
-        rows = self.cell_rows(cell)
-        rows = rows[rows["model"] == model].dropna(subset="metric.accuracy")
-        return {int(seed): float(value) for seed, value in zip(rows["seed"], rows["metric.accuracy"])}
+    def by_seed(self, cell: Cell, model: str, metric: str = "score") -> dict[int, float]:
+        """One metric of one model by seed."""
+        column = f"metric.{metric}"
+        rows = self._finetunings.get((cell.task, cell.method, model), [])
+        return {int(row["seed"]): float(row[column]) for row in rows if not pd.isna(row.get(column))}
 
+    @cached_property
+    def _finetunings(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
+        """Finished fine-tunings by task, method and model: tables ask for them thousands of times."""
+        found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+        for row in self.finetuned.to_dict("records"):
+            found.setdefault((row["task"], row["method"], row["model"]), []).append({str(k): v for k, v in row.items()})
+        return found
+
+    @cached_property
+    def finetuned_models(self) -> list[str]:
+        """Every fine-tuned model: sweeps by size and progress, downloaded models, controls, untrained models."""
+        rows = self.frame[self.frame["stage"] == "finetune"]
+        random = set(rows.loc[rows["random_init"], "model"])
+
+        def order(model: str) -> tuple[int, str, float, float]:
+            if model in random or self.is_downloaded(model):
+                return 3 if model in random else 1, "", 0.0, 0.0
+            name = parse_model(model)
+            return 2 if name.pretraining in self.controls else 0, *name
+
+        return sorted(dict.fromkeys(rows["model"]), key=order)
+
+    @cached_property
     def random_models(self) -> list[str]:
         """Models that were never pretrained (the control of fine-tuning)."""
         return list(dict.fromkeys(self.finetuned.loc[self.finetuned["random_init"], "model"]))
@@ -161,7 +266,7 @@ class Runs:
         return None if rows.empty else str(rows["model"].iloc[0])
 
     def random_score(self, cell: Cell, model: str) -> Summary | None:
-        """Accuracy of an untrained model over seeds, with its own scatter."""
+        """Score of an untrained model over seeds, with its own scatter."""
         values = list(self.by_seed(cell, model).values())
         return summarize(values) if values else None
 
@@ -173,11 +278,19 @@ class Runs:
         several = len(set(named.values())) < len(named)
         return {method: f"{name} ({method})" if several else name for method, name in named.items()}
 
-    def baseline_accuracy(self, task: str, method: str) -> float | None:
-        """Accuracy of one baseline on one task."""
-        rows = self.stage("baseline")
-        rows = rows[(rows["task"] == task) & (rows["method"] == method)].dropna(subset="metric.accuracy")
-        return None if rows.empty else float(rows["metric.accuracy"].iloc[0])
+    def baseline_score(self, task: str, method: str, metric: str = "score") -> float | None:
+        """One metric of one baseline on one task."""
+        rows, column = self.stage("baseline"), f"metric.{metric}"
+        if column not in rows:
+            return None
+        rows = rows[(rows["task"] == task) & (rows["method"] == method)].dropna(subset=column)
+        return None if rows.empty else float(rows[column].iloc[0])
+
+    def majority_score(self, task: str, metric: str) -> float | None:
+        """What always answering the most frequent label scores; a regression has no such answer."""
+        if metric == "accuracy":
+            return self.task_value(task, "majority_rate")
+        return 0.0 if metric == "mcc" else None
 
     def task_value(self, task: str, metric: str) -> float | None:
         """A property of a task that every run on it reports (`majority_rate`, `validation_rows`)."""
@@ -186,11 +299,9 @@ class Runs:
         values = rows[column].dropna() if column in rows else pd.Series(dtype=float)
         return None if values.empty else float(values.iloc[0])
 
-    def majority_runs(self, cell: Cell, model: str) -> int:
-        """How many of a model's runs predict one class only."""
-        rows = self.cell_rows(cell)
-        rows = rows[rows["model"] == model]
-        return int(rows["metric.majority_class"].fillna(0).sum()) if "metric.majority_class" in rows else 0
+    def degenerate_runs(self, cell: Cell, model: str) -> int:
+        """How many of a model's runs predict one class or one value only."""
+        return int(sum(self.by_seed(cell, model, "degenerate").values()))
 
 
 def _values(rows: pd.DataFrame, metric: str) -> dict[str, list[float]]:
@@ -217,7 +328,7 @@ def read_runs(path: Path) -> Runs:
     Raises:
         UserError: it is missing or is not a runs table.
     """
-    return Runs(_read(path, RUN_COLUMNS))
+    return Runs(read_table(path, RUN_COLUMNS))
 
 
 def read_curves(path: Path) -> pd.DataFrame:
@@ -226,10 +337,15 @@ def read_curves(path: Path) -> pd.DataFrame:
     Raises:
         UserError: it is missing or is not a curves table.
     """
-    return _read(path, (*CURVE_IDENTITY, *CURVE_COLUMNS))
+    return read_table(path, (*CURVE_IDENTITY, *CURVE_COLUMNS))
 
 
-def _read(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
+    """Read a file that `collect` wrote; text cells are never missing.
+
+    Raises:
+        UserError: it is missing, damaged, or lacks a column.
+    """
     try:
         # A model may be called `null`: only an empty cell is missing.
         frame = pd.read_csv(path, keep_default_na=False, na_values=[""])

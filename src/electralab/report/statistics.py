@@ -95,17 +95,17 @@ class Difference:
         return "higher" if self.low > 0 else "lower" if self.high < 0 else "unclear"
 
 
-def accuracy_difference(a: Mapping[int, float], b: Mapping[int, float], rows: int) -> Difference | None:
-    """Difference of two accuracies, paired by seed, with a 95 % interval over seeds and validation examples.
+def score_difference(a: Mapping[int, float], b: Mapping[int, float], rows: int | None) -> Difference | None:
+    """Difference of two scores, paired by seed, with a 95 % interval over seeds and, for accuracies, over examples.
 
     The seed part is Student's t of the paired differences. The example part takes the two arms as independent
     draws of `rows` examples: an upper bound, since both answer the same examples. The two parts are independent
     and add in squares.
 
     Args:
-        a: accuracy by seed.
-        b: accuracy by seed of the arm it is compared with.
-        rows: validation examples.
+        a: score by seed.
+        b: score by seed of the arm it is compared with.
+        rows: validation examples behind an accuracy; None for other metrics, whose interval is over seeds alone.
 
     Returns:
         None without a common seed.
@@ -118,6 +118,8 @@ def accuracy_difference(a: Mapping[int, float], b: Mapping[int, float], rows: in
     if len(seeds) == 1:
         return Difference(1, mean, None, None)
     over_seeds = student_quantile(len(seeds) - 1) * stdev(differences) / math.sqrt(len(seeds))
+    if rows is None:
+        return Difference(len(seeds), mean, mean - over_seeds, mean + over_seeds)
     p, q = fmean(a[seed] for seed in seeds), fmean(b[seed] for seed in seeds)
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     over_examples = z * math.sqrt((p * (1 - p) + q * (1 - q)) / rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -20,7 +19,7 @@ from electralab.report.figures.style import (
     WIDTH,
     bottom_legend,
 )
-from electralab.report.runs import Cell, Runs
+from electralab.report.runs import Cell, Runs, parse_model
 from electralab.report.statistics import Summary
 
 NOTE = "bars: 95 % interval over seeds; dots: seeds; hollow: one seed"
@@ -30,13 +29,12 @@ CONTROL = "control without the extensions"
 LINES = ("-", "--", "-.", ":")
 
 
-def generator_size(runs: Runs, curves: pd.DataFrame) -> Figure:
+def generator_size(runs: Runs) -> Figure:
     """MLM loss and RTD AUC (left) and the score on each task (right) against the generator's size.
 
     Points with a bar are means with a 95 % interval over seeds, small dots are seeds, a hollow point is one seed.
     """
-    del curves  # every figure is called alike
-    cells = runs.cells
+    cells = runs.pretrained_cells
     columns = math.ceil(len(cells) / 2)
     figure = Figure(figsize=(WIDTH, 6.2 if cells else 3.6), layout="constrained")
     if not cells:
@@ -49,7 +47,7 @@ def generator_size(runs: Runs, curves: pd.DataFrame) -> Figure:
         for panel in grid[len(cells) :]:
             panel.set_axis_off()
         panels += grid[: len(cells)]
-        right.supylabel("validation accuracy", fontsize="medium")
+        right.supylabel(_axis_label(runs), fontsize="medium")
     _mlm(panels[0], runs)
     _detection(panels[1], runs)
     for panel, cell in zip(panels[2:], cells):
@@ -133,23 +131,28 @@ def _task(panel: Axes, runs: Runs, cell: Cell) -> None:
     for model in scores:
         if runs.is_control(model):
             _control(panel, _size(model), scores[model].mean, BLUE)
-    for model in runs.random_models():
+    for model in runs.random_models:
         summary = runs.random_score(cell, model)
         if summary is not None:
             panel.axhline(summary.mean, color=ORANGE, linewidth=1.4, linestyle="--", label="random initialisation")
             if summary.low is not None and summary.high is not None:
                 panel.axhspan(summary.low, summary.high, color=ORANGE, alpha=0.15, linewidth=0)
     for method, name in runs.baselines().items():
-        accuracy = runs.baseline_accuracy(cell.task, method)
-        if accuracy is not None:
-            panel.axhline(accuracy, color=PURPLE, linewidth=1.4, linestyle="-.", label=name)
-    rate = runs.task_value(cell.task, "majority_rate")
+        score = runs.baseline_score(cell.task, method)
+        if score is not None:
+            panel.axhline(score, color=PURPLE, linewidth=1.4, linestyle="-.", label=name)
+    rate = runs.majority_score(cell.task, runs.metric(cell.task))
     if rate is not None:
         panel.axhline(rate, color=GREY, linewidth=1, linestyle=":", label="majority class")
 
 
+def _axis_label(runs: Runs) -> str:
+    metrics = {runs.metric(cell.task) for cell in runs.pretrained_cells}
+    return "validation accuracy" if metrics <= {"accuracy"} else "validation score (accuracy where no metric is named)"
+
+
 def _size(model: str) -> float:
-    return float(model.rpartition("-g")[2])
+    return parse_model(model).size
 
 
 def _size_axis(panel: Axes, runs: Runs) -> None:

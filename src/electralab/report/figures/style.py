@@ -55,11 +55,11 @@ def house_style() -> Iterator[None]:
 
 
 def series_style(index: int) -> dict[str, Any]:
-    """Colour and marker of the n-th line; past the palette the lines become dotted."""
+    """Colour and marker of the n-th line; past the palette the lines become dotted and the markers move on by one."""
     dotted = index >= len(SERIES)
     return {
         "color": SERIES[index % len(SERIES)],
-        "marker": MARKERS[index % len(MARKERS)],
+        "marker": MARKERS[(index + index // len(SERIES)) % len(MARKERS)],
         "linestyle": ":" if dotted else "-",
     }
 

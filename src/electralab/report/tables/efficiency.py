@@ -18,7 +18,7 @@ from electralab.report.markdown import (
     summary_columns,
     with_interval,
 )
-from electralab.report.runs import UNTRAINED, Cell, Runs
+from electralab.report.runs import METRICS, UNTRAINED, Cell, Runs
 from electralab.report.statistics import Summary, summarize
 
 PETAFLOP_S_DAY = 1e15 * 86_400
@@ -46,7 +46,7 @@ def efficiency(runs: Runs) -> Table:
                         *(scientific(scored[f"petaflop_s_days_per_score.{name}"]) for name in FLOPS),
                     ]
                 )
-    for model in runs.random_models():
+    for model in runs.random_models:
         for method, tasks in methods.items():
             summary = _mean_score(runs, model, method, tasks)
             free = {"row": UNTRAINED, "model": model, "control": True}
@@ -72,7 +72,7 @@ def efficiency(runs: Runs) -> Table:
         f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} Cost is of one "
         "pretraining (mean over seeds) without fine-tuning. FLOPs are counted, not measured, in two conventions: "
         "`electra_paper` (that of google-research/electra) and `matmul_3x` (matrix products only, backward twice "
-        "forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs. " + _score_about(methods),
+        "forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs. " + _score_about(runs, methods),
         pd.DataFrame(rows),
         sections,
         [*_efficiency_notes(runs, methods), *footnotes.unfinished(runs)],
@@ -82,14 +82,14 @@ def efficiency(runs: Runs) -> Table:
 def _score_sets(runs: Runs) -> dict[str, list[str]]:
     """The human-labelled tasks behind the score, by method: a mean never mixes methods or synthetic labels."""
     found: dict[str, list[str]] = {}
-    for cell in runs.cells:
+    for cell in runs.pretrained_cells:
         if not runs.is_synthetic(cell.task):
             found.setdefault(cell.method, []).append(cell.task)
     return found
 
 
 def _mean_score(runs: Runs, model: str, method: str, tasks: list[str]) -> Summary | None:
-    """Mean accuracy over the tasks for each seed that finished all of them, summarised over seeds."""
+    """Mean score over the tasks for each seed that finished all of them, summarised over seeds."""
     by_task = [runs.by_seed(Cell(task, method), model) for task in tasks]
     seeds = set.intersection(*map(set, by_task)) if by_task else set()
     values = [sum(of[seed] for of in by_task) / len(by_task) for seed in sorted(seeds)]
@@ -136,21 +136,27 @@ def _scored(row: dict[str, Any], method: str, tasks: list[str], summary: Summary
     return columns
 
 
-def _score_about(methods: Mapping[str, list[str]]) -> str:
+def _score_about(runs: Runs, methods: Mapping[str, list[str]]) -> str:
     if not methods:
         return "No human-labelled task was fine-tuned in this experiment, so there is no score."
-    sets = "; ".join(f"`{method}`: {listing(tasks)}" for method, tasks in methods.items())
+    named = {task: _with_metric(task, runs.metric(task)) for tasks in methods.values() for task in tasks}
+    sets = "; ".join(f"`{method}`: {listing([named[task] for task in tasks])}" for method, tasks in methods.items())
     return (
-        "The score is the mean validation accuracy (0 to 1) over the human-labelled tasks fine-tuned with a method "
+        "The score is the mean of the validation scores (accuracy, or the metric named) over the human-labelled tasks "
+        "fine-tuned with a method "
         f"({sets}), with the 95 % interval over fine-tuning seeds (Student t, each model by itself); "
         "synthetic tasks are not in it."
     )
 
 
+def _with_metric(task: str, metric: str) -> str:
+    return task if metric == "accuracy" else f"{task} ({METRICS[metric]})"
+
+
 def _efficiency_notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
     notes = []
     for method, tasks in methods.items():
-        without = [m for m in [*runs.models, *runs.random_models()] if _mean_score(runs, m, method, tasks) is None]
+        without = [m for m in [*runs.models, *runs.random_models] if _mean_score(runs, m, method, tasks) is None]
         if without:
             names = listing([runs.label(m) if m in runs.models else m for m in without])
             notes.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")

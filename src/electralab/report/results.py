@@ -1,0 +1,30 @@
+"""What a table or a figure is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from electralab.report.comparisons import COMPARISON_COLUMNS
+from electralab.report.published import read_published
+from electralab.report.runs import Runs, read_runs, read_table
+
+
+@dataclass(frozen=True)
+class Results:
+    """Runs, pairs of models compared on the same examples, and what others published."""
+
+    runs: Runs
+    comparisons: pd.DataFrame
+    published: pd.DataFrame
+
+
+def read_results(runs_csv: Path, comparisons_csv: Path, published_csv: Path) -> Results:
+    """Read the three files.
+
+    Raises:
+        UserError: one is missing or damaged.
+    """
+    return Results(read_runs(runs_csv), read_table(comparisons_csv, COMPARISON_COLUMNS), read_published(published_csv))

