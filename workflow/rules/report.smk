@@ -99,6 +99,10 @@ rule glue:
     input:
         [
             f"results/{NAME}/{kind}"
-            for kind in ["tables/glue.csv", "tables/vs_published.csv", "figures/glue.svg"]
+            for kind in [
+                "tables/glue.csv",
+                "tables/vs_published.csv",
+                "figures/glue.svg",
+            ]
             if PLAN.finetuning_runs
         ],
