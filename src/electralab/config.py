@@ -183,7 +183,7 @@ class GlueTask(Strict):
 
     source: Literal["glue"] = "glue"
     task: GlueName = Field(description="Which one. `mnli` holds the matched, the mismatched and the AX rows.")
-    location: GlueLocation | None = Field(None, description="Where its files are; the experiment's `glue` by default.")
+    location: GlueLocation | None = Field(None, description="Where its rows are; the experiment's `glue` by default.")
 
 
 class HubTask(Strict):
@@ -477,7 +477,7 @@ class FullFinetuning(Strict):
     )
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="Passes over the training rows.")
     epochs_by_task: dict[Name, Annotated[int, Field(ge=1)]] = Field(
-        {}, description="Other numbers of passes by task name (paper: 10 for `rte` and `stsb`)."
+        {}, description="Other numbers of passes by task (paper: 10 for `rte` and `stsb`); a GLUE task by its name in GLUE."
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Rows per optimizer step.")
     schedule: Literal["linear", "warmup_times_decay"] = Field(
@@ -572,7 +572,7 @@ class Experiment(Strict):
     tokenizers: dict[Name, Tokenizer] = {}
     tasks: dict[Name, Task] = {}
     pretraining: dict[Name, Pretraining] = {}
-    glue: GlueLocation = GlueFolder()
+    glue: GlueFolder = GlueFolder()
     models: dict[Name, Model] = {}
     methods: dict[Name, Annotated[FullFinetuning | TfidfBaseline, Field(discriminator="kind")]] = {}
     run: Run = Run()

@@ -129,13 +129,20 @@ class Plan:
     def tables(self) -> list[str]:
         """Names of the tables that the experiment's runs can fill."""
         pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
-        return pretraining + (["glue", "vs_published"] if self.finetuning_runs else [])
+        glue = any(isinstance(self.experiment.tasks[task], GlueTask) for _, task, _, _ in self.finetuning_runs)
+        return pretraining + (["glue"] if self.finetuning_runs else []) + (["vs_published"] if glue else [])
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
         pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
         return pretraining + (["glue"] if self.finetuning_runs else [])
+
+    @property
+    def glue_results(self) -> list[str]:
+        """What the named target `glue` makes, under `results/<name>/`."""
+        tables = [f"tables/{name}.csv" for name in self.tables if name in ("glue", "vs_published")]
+        return tables + [f"figures/{name}.svg" for name in self.figures if name == "glue"]
 
     def _expand(self, name: str, snapshots: bool) -> list[str]:
         """The models that a name of a block stands for."""
@@ -216,7 +223,9 @@ class Plan:
         settings = self.experiment.methods[method]
         assert isinstance(settings, FullFinetuning), "baselines are refused when the config is validated"
         # Other tasks' epochs are not this run's business.
-        epochs = settings.epochs_by_task.get(task, settings.epochs)
+        described_task = self.experiment.tasks[task]
+        key = described_task.task if isinstance(described_task, GlueTask) else task
+        epochs = settings.epochs_by_task.get(key, settings.epochs)
         settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
         described = self.experiment.models.get(model)
         if isinstance(described, DownloadedModel):

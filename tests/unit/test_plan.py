@@ -208,14 +208,15 @@ def test_glue_tasks_are_told_where_glue_is_unless_they_say_it() -> None:
 def test_epochs_by_task_reach_that_task_alone() -> None:
     def change(values: dict[str, Any]) -> None:
         _with_glue(values)
-        values["run"]["finetuning"][0]["tasks"] = ["boolq", "rte"]
+        values["run"]["finetuning"][0]["tasks"] = ["boolq", "rte", "elsewhere"]
 
     found = plan(change)
+    assert "vs_published" in found.tables
     told = {}
-    for task in ("boolq", "rte"):
+    for task in ("boolq", "rte", "elsewhere"):
         told[task] = FinetuneSpec.model_validate_json(found.finetune_spec("net_random", task, "full", 0)).settings
     # ELECTRA paper, table 7: 10 epochs for RTE and STS-B, else 3.
-    assert {task: settings.epochs for task, settings in told.items()} == {"boolq": 3, "rte": 10}
+    assert {task: settings.epochs for task, settings in told.items()} == {"boolq": 3, "rte": 10, "elsewhere": 10}
     assert all(settings.epochs_by_task == {} for settings in told.values())
 
 
@@ -234,7 +235,9 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
     }
     spec = FinetuneSpec.model_validate_json(found.finetune_spec("minilm", "boolq", "full", 3))
     assert spec.downloaded is not None and spec.random_init is None and spec.pretraining_recipe is None
-    assert found.tables == ["glue", "vs_published"]
+    # There is no published number of boolq to stand beside.
+    assert found.tables == found.figures == ["glue"]
+    assert found.glue_results == ["tables/glue.csv", "figures/glue.svg"]
 
 
 def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> None:

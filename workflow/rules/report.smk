@@ -97,12 +97,4 @@ rule figures:
 
 rule glue:
     input:
-        [
-            f"results/{NAME}/{kind}"
-            for kind in [
-                "tables/glue.csv",
-                "tables/vs_published.csv",
-                "figures/glue.svg",
-            ]
-            if PLAN.finetuning_runs
-        ],
+        expand(f"results/{NAME}/{{file}}", file=PLAN.glue_results),

@@ -171,7 +171,10 @@ class Runs:
 
     def cell_name(self, cell: Cell) -> str:
         """The task, `(synthetic)` if it is, and the method where a task has several."""
-        label = f"{cell.task} (synthetic)" if self.is_synthetic(cell.task) else cell.task
+        glue = self.glue(cell.task)
+        same_task = {other.task for other in self.cells if glue and self.glue(other.task) == glue}
+        label = glue if len(same_task) == 1 else cell.task
+        label = f"{label} (synthetic)" if self.is_synthetic(cell.task) else label
         several = len({other.method for other in self.cells if other.task == cell.task}) > 1
         return f"{label}, {cell.method}" if several else label
 
