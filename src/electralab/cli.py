@@ -151,6 +151,14 @@ def _collect(options: argparse.Namespace) -> None:
     collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
 
 
+def _submission(options: argparse.Namespace) -> None:
+    from electralab.report.submission import write_submission
+
+    missing = write_submission(options.records, options.out)
+    if missing:
+        print(f"{options.out}: incomplete, and the server takes only complete submissions: no {', '.join(missing)}")
+
+
 def _table(options: argparse.Namespace) -> None:
     from electralab.report.tables import make_table
 
@@ -257,6 +265,10 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs")
     add("--curves")
     add("--comparisons")
+
+    add = verb("submission", _submission, "pack test predictions for the GLUE server")
+    add("records", nargs="*")
+    add("--out")
 
     add = verb("table", _table, "write one table")
     add("name", str)

@@ -477,7 +477,8 @@ class FullFinetuning(Strict):
     )
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="Passes over the training rows.")
     epochs_by_task: dict[Name, Annotated[int, Field(ge=1)]] = Field(
-        {}, description="Other numbers of passes by task (paper: 10 for `rte` and `stsb`); a GLUE task by its name in GLUE."
+        {},
+        description="Other numbers of passes by task (GLUE tasks by their name in GLUE; paper: 10 for `rte` and `stsb`).",
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Rows per optimizer step.")
     schedule: Literal["linear", "warmup_times_decay"] = Field(

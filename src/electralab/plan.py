@@ -20,6 +20,7 @@ from electralab.config import (
     GlueTask,
     Initialization,
     Pretraining,
+    RandomInitModel,
     Shape,
     Strict,
     TfidfBaseline,
@@ -118,10 +119,7 @@ class Plan:
         """The run record of every run, in the order of the results table."""
         return [
             *(f"artifacts/models/pretrained/{model}/seed-{seed}/run.json" for model, seed in self.pretraining_runs),
-            *(
-                f"artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/run.json"
-                for model, task, method, seed in self.finetuning_runs
-            ),
+            *(finetuned_record(*run) for run in self.finetuning_runs),
             *(f"artifacts/baselines/{task}/{method}/run.json" for task, method in self.baseline_runs),
         ]
 
@@ -129,7 +127,7 @@ class Plan:
     def tables(self) -> list[str]:
         """Names of the tables that the experiment's runs can fill."""
         pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
-        glue = any(isinstance(self.experiment.tasks[task], GlueTask) for _, task, _, _ in self.finetuning_runs)
+        glue = any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs)
         return pretraining + (["glue"] if self.finetuning_runs else []) + (["vs_published"] if glue else [])
 
     @property
@@ -143,6 +141,19 @@ class Plan:
         """What the named target `glue` makes, under `results/<name>/`."""
         tables = [f"tables/{name}.csv" for name in self.tables if name in ("glue", "vs_published")]
         return tables + [f"figures/{name}.svg" for name in self.figures if name == "glue"]
+
+    @property
+    def submitted_models(self) -> list[str]:
+        """Trained models with a GLUE task: those of which test predictions are worth sending to the GLUE server."""
+        controls = {name for name, model in self.experiment.models.items() if isinstance(model, RandomInitModel)}
+        return sorted({model for model, task, *_ in self.finetuning_runs if self._is_glue(task)} - controls)
+
+    def submission_records(self, model: str) -> list[str]:
+        """The run records of a model on GLUE tasks."""
+        return [finetuned_record(*run) for run in self.finetuning_runs if run[0] == model and self._is_glue(run[1])]
+
+    def _is_glue(self, task: str) -> bool:
+        return isinstance(self.experiment.tasks[task], GlueTask)
 
     def _expand(self, name: str, snapshots: bool) -> list[str]:
         """The models that a name of a block stands for."""
@@ -316,6 +327,11 @@ def _whole_run(model: str) -> str:
 def one_of(names: Iterable[str]) -> str:
     """A wildcard constraint that only these names meet, so that a wrong target fails at once."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def finetuned_record(model: str, task: str, method: str, seed: int) -> str:
+    """Where a fine-tuning leaves its record."""
+    return f"artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/run.json"
 
 
 def corpus_manifest(corpus: str) -> str:

@@ -65,6 +65,7 @@ def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakema
         ("tables", "tables"),
         ("figures", "figures"),
         ("glue", "glue"),
+        ("submissions", "submissions"),
         ("results/quick/runs.csv", "collect"),
         ("results/quick/tables/efficiency.md", "table"),
         ("results/quick/figures/generator_size.png", "figure"),

@@ -6,6 +6,7 @@ localrules:
     table,
     figure,
     resolved_config,
+    submission,
 
 
 rule collect:
@@ -72,6 +73,21 @@ rule figure:
         " --published {input.published:q} --svg {output.svg} --png {output.png} 2> {log}"
 
 
+rule submission:
+    input:
+        lambda w: PLAN.submission_records(w.model),
+    output:
+        "results/{name}/submissions/{model}.zip",
+    log:
+        "logs/report/{name}-submission-{model}.log",
+    wildcard_constraints:
+        model=one_of(PLAN.submitted_models),
+    conda:
+        "../../envs/electralab.yaml"
+    shell:
+        "python -m electralab submission {input:q} --out {output} > {log} 2>&1"
+
+
 rule resolved_config:
     output:
         "results/{name}/config.resolved.yaml",
@@ -98,3 +114,8 @@ rule figures:
 rule glue:
     input:
         expand(f"results/{NAME}/{{file}}", file=PLAN.glue_results),
+
+
+rule submissions:
+    input:
+        expand(f"results/{NAME}/submissions/{{model}}.zip", model=PLAN.submitted_models),
