@@ -152,6 +152,9 @@ class LocalTask(Strict):
     path: str = Field(description="The folder.")
     columns: TableColumns = Field(TableColumns(), description="Column names of the tables.")
     labels: list[str] = Field(min_length=2, description="Label values as written in the files, in class order.")
+    validation_split: Literal["validation", "test"] = Field(
+        "validation", description="Split to evaluate on: `test` for a data set that has no validation rows (IMDb)."
+    )
     licence: str = Field("not stated", description="Written into the manifest.")
 
 
@@ -478,7 +481,7 @@ class FullFinetuning(Strict):
     epochs: Annotated[int, Field(ge=1)] = Field(3, description="Passes over the training rows.")
     epochs_by_task: dict[Name, Annotated[int, Field(ge=1)]] = Field(
         {},
-        description="Other numbers of passes by task (GLUE tasks by their name in GLUE; paper: 10 for `rte` and `stsb`).",
+        description="Other numbers of passes by task, or by name in GLUE (paper: 10 for `rte` and `stsb`).",
     )
     batch_size: Annotated[int, Field(ge=1)] = Field(32, description="Rows per optimizer step.")
     schedule: Literal["linear", "warmup_times_decay"] = Field(

@@ -276,6 +276,19 @@ def test_the_checksum_follows_every_split(tmp_path: Path) -> None:
     assert len(checksums) == 2
 
 
+def test_a_local_task_without_validation_rows_is_scored_on_its_test_rows(tmp_path: Path) -> None:
+    """IMDb as published: the test rows are what is scored, and they are not answered twice."""
+    write(tmp_path / "train.tsv", "text|label", "good|1", "bad|0")
+    write(tmp_path / "test.tsv", "text|label", "poor|0", "fine|1", "fair|1")
+    task = LocalTask(path=str(tmp_path), columns=TableColumns(text="text"), labels=["0", "1"], validation_split="test")
+    build_task("imdb", task, tmp_path / "out" / "manifest.json", tmp_path)
+    splits = read_task(tmp_path / "out" / "manifest.json").splits
+    assert {name: [row.label for row in rows] for name, rows in splits.items()} == {
+        "train": [1, 0],
+        "validation": [0, 1, 1],
+    }
+
+
 def test_a_local_task_may_have_test_rows_without_labels(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         write(tmp_path / f"{split}.tsv", "sentence|label", "a|yes", "b|no")

@@ -126,13 +126,17 @@ def test_unordered_pairs_are_read_both_ways_round_and_a_tuning_row_not_at_all(in
 
 def test_a_downloaded_model_that_has_read_the_task_says_so(inputs, tmp_path, monkeypatch):
     manifest = tmp_path / "manifest.json"
-    manifest.write_text(json.dumps({"trained_on": {"mnli": "its training read MNLI", "qqp": "and QQP"}}))
+    manifest.write_text(
+        json.dumps({"trained_on": {"mnli": "its training read MNLI", "qqp": "and QQP"}, "notes": ["a BERT"]})
+    )
     downloaded = make_spec(epochs=1).model_copy(update={"downloaded": LocalModel(path=str(tmp_path))})
     untrained = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
     monkeypatch.setattr(trainer, "starting_encoder", lambda *_: untrained)
     record = run(downloaded, inputs, tmp_path, "mnli", model=manifest)
     assert "its training read MNLI" in record.notes and "and QQP" not in record.notes
-    assert "its training read MNLI" not in run(downloaded, inputs, tmp_path, "cola", model=manifest).notes
+    other = run(downloaded, inputs, tmp_path, "cola", model=manifest)
+    assert "its training read MNLI" not in other.notes
+    assert "a BERT" in record.notes and "a BERT" in other.notes
 
 
 @pytest.mark.parametrize("name", ["google_code", "rc2020", "huggingface"])

@@ -205,7 +205,10 @@ def _word_order(task: WordOrderTask, corpus: Path) -> _Content:
 
 
 def _local_task(task: LocalTask) -> _Content:
-    files = {split: path for split in ("train", "validation", "test") if (path := _local_file(task, split))}
+    names = {"train": "train", "validation": task.validation_split}
+    if task.validation_split == "validation":
+        names["test"] = "test"
+    files = {split: path for split, name in names.items() if (path := _local_file(task, name, split != "test"))}
     return _Content(
         list(task.labels),
         {split: _local_split(task, split, path) for split, path in files.items()},
@@ -220,13 +223,13 @@ def _local_task(task: LocalTask) -> _Content:
     )
 
 
-def _local_file(task: LocalTask, split: str) -> Path | None:
-    found = [path for suffix in TABLE_SUFFIXES if (path := Path(task.path) / f"{split}{suffix}").exists()]
-    if not found and split != "test":
-        expected = ", ".join(f"{split}{suffix}" for suffix in TABLE_SUFFIXES)
-        raise UserError(f"{task.path}: no {split} split there; expected one of {expected}")
+def _local_file(task: LocalTask, name: str, required: bool) -> Path | None:
+    found = [path for suffix in TABLE_SUFFIXES if (path := Path(task.path) / f"{name}{suffix}").exists()]
+    if not found and required:
+        expected = ", ".join(f"{name}{suffix}" for suffix in TABLE_SUFFIXES)
+        raise UserError(f"{task.path}: no {name} split there; expected one of {expected}")
     if len(found) > 1:
-        raise UserError(f"{task.path}: {found[0].name} and {found[1].name}: keep one {split} split")
+        raise UserError(f"{task.path}: {found[0].name} and {found[1].name}: keep one {name} split")
     return found[0] if found else None
 
 

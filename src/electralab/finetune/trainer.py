@@ -133,7 +133,8 @@ def _notes(
         notes.append("every training pair was read both ways round (double_unordered)")
     if MISMATCHED in data.splits and settings.mnli_validation == "matched_and_mismatched":
         notes.append("the score is of the matched and the mismatched validation rows together")
-    if spec.downloaded is not None and model is not None and data.glue is not None:
-        seen = read_json(model).get("trained_on", {}).get(data.glue)
-        notes += [seen] if seen else []
+    if spec.downloaded is not None and model is not None:
+        manifest = read_json(model)
+        seen = manifest["trained_on"].get(data.glue)
+        notes += [*manifest["notes"], *([seen] if seen else [])]
     return notes + evaluation_notes(data, metrics)
