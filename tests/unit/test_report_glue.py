@@ -102,6 +102,13 @@ def test_averages_by_hand_and_only_where_every_task_is_there(builder: Builder) -
     assert "no wnli" in made.note("`glue8` is the mean")
 
 
+def test_a_task_of_the_hub_is_called_by_its_name_in_glue_unless_it_has_a_twin(builder: Builder) -> None:
+    builder.finetune("minilm", "hub_rte", 0, 0.6, glue="rte", hub=MINILM)
+    assert "| rte |" in Made(builder, "glue").section("GLUE")
+    builder.finetune("minilm", "rte", 0, 0.6, glue="rte", hub=MINILM)
+    assert {"hub_rte", "rte"} <= {cell.strip() for cell in Made(builder, "glue").section("GLUE").split("|")}
+
+
 def test_a_set_may_need_several_methods_and_says_so(builder: Builder) -> None:
     few = {"sst2", "qqp", "mnli", "qnli"}
     builder.glue("minilm", {k: v for k, v in EIGHT.items() if k not in few}, hub=MINILM)
