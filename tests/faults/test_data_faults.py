@@ -494,7 +494,7 @@ def test_a_hub_that_cannot_be_reached_is_one_line(tmp_path: Path) -> None:
     """`HF_HUB_OFFLINE` is set for the tests, as a user without a network would."""
     part = HubText(repository="nobody/nothing", revision="main")
     with pytest.raises(
-        UserError, match=r"hub data set nobody/nothing .*cannot be read .*check the name and the network"
+        UserError, match=r"hub data set nobody/nothing .*cannot be read: .*check the name, the revision and the network"
     ) as error:
         list(stream_rows(part.repository, None, part.split, part.revision, ["text"]))
     assert "\n" not in str(error.value)
