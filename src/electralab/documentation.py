@@ -33,7 +33,7 @@ TOP_LEVEL = {
 INTRODUCTION = """\
 # Configuration
 
-<!-- Generated from src/electralab/config.py by `make docs`: edit that file, not this one. -->
+<!-- Generated from src/electralab/config/ by `make docs`: edit that, not this. -->
 
 `config.yaml` is a complete experiment. An overlay holds only what differs and is merged into it, key by key; lists are
 replaced whole:

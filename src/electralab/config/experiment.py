@@ -1,0 +1,126 @@
+"""The whole experiment: the named parts, and which of them `run` uses."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from electralab.config.base import Name, Strict
+from electralab.config.finetuning import FullFinetuning, TfidfBaseline
+from electralab.config.models import DownloadedModel, Model, RandomInitModel
+from electralab.config.pretraining import Pretraining
+from electralab.config.tasks import GlueFolder, Task, WordOrderTask
+from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
+
+
+class FinetuneRuns(Strict):
+    """A block of runs: every model with every task, method and seed in it."""
+
+    models: list[str] = Field(
+        min_length=1,
+        description="Names of `models`, of pretrainings (all sizes) or of one size (`tiny-g25`).",
+    )
+    snapshots: bool = Field(False, description="Also the `snapshots` of every pretrained model of the block.")
+    tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
+    methods: list[Name] = Field(min_length=1, description="Names of fine-tuning methods.")
+    seeds: list[int] = Field(
+        [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
+    )
+
+
+class Run(Strict):
+    """Which of the named things this experiment uses."""
+
+    pretraining: list[Name] = Field([], description="Names of pretrainings.")
+    finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
+    baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
+    pretraining_seed: int = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
+
+
+class Experiment(Strict):
+    """`config.yaml`: a complete experiment."""
+
+    name: Name = Field(description="Results go to `results/<name>/`.")
+    corpora: dict[Name, Corpus] = Field({})
+    tokenizers: dict[Name, Tokenizer] = Field({})
+    tasks: dict[Name, Task] = Field({})
+    pretraining: dict[Name, Pretraining] = Field({})
+    glue: GlueFolder = GlueFolder()
+    models: dict[Name, Model] = Field({})
+    methods: dict[Name, Annotated[FullFinetuning | TfidfBaseline, Field(discriminator="kind")]] = Field({})
+    run: Run = Run()
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> Experiment:
+        for name, tokenizer in self.tokenizers.items():
+            if isinstance(tokenizer, TrainedTokenizer):
+                _known(f"tokenizers.{name}.corpus", tokenizer.corpus, self.corpora)
+        for name, task in self.tasks.items():
+            if isinstance(task, WordOrderTask):
+                _known(f"tasks.{name}.corpus", task.corpus, self.corpora)
+        for name, pretraining in self.pretraining.items():
+            _known(f"pretraining.{name}.corpus", pretraining.corpus, self.corpora)
+            _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, self.tokenizers)
+        for name, model in self.models.items():
+            if isinstance(model, RandomInitModel):
+                _known(f"models.{name}.like", model.like, self.pretraining)
+        self._run_names_exist()
+        return self
+
+    def _run_names_exist(self) -> None:
+        for name in self.run.pretraining:
+            _known("run.pretraining", name, self.pretraining)
+        baselines = {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
+        for name in self.run.baselines:
+            _known("run.baselines", name, baselines)
+        for index, block in enumerate(self.run.finetuning):
+            where = f"run.finetuning[{index}]"
+            for task in block.tasks:
+                _known(f"{where}.tasks", task, self.tasks)
+            for method in block.methods:
+                _known(f"{where}.methods", method, set(self.methods) - baselines)
+            for model in block.models:
+                _known(f"{where}.models", model, self.model_names())
+                for method in block.methods:
+                    self._fits(model, method)
+
+    def _fits(self, model: str, method: str) -> None:
+        """The shape of a downloaded model is known only when it is there."""
+        if isinstance(self.models.get(model), DownloadedModel):
+            return
+        params, longest = self.methods[method], self.pretraining_of(model).discriminator.max_positions
+        if isinstance(params, FullFinetuning) and params.max_length > longest:
+            raise ValueError(
+                f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
+                f"{model}"
+            )
+
+    def model_names(self) -> list[str]:
+        """Everything that `run.finetuning[].models` may name."""
+        sizes = [model_name(name, size) for name, p in self.pretraining.items() for size in p.generator_sizes]
+        snapshots = [
+            model_name(name, size, share)
+            for name, p in self.pretraining.items()
+            for size in p.generator_sizes
+            for share in p.snapshots
+        ]
+        return [*self.models, *self.pretraining, *sizes, *snapshots]
+
+    def pretraining_of(self, model: str) -> Pretraining:
+        """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""
+        described = self.models.get(model)
+        if isinstance(described, RandomInitModel):
+            return self.pretraining[described.like]
+        return self.pretraining[model.partition("-")[0]]
+
+
+def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
+    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
+    name = f"{pretraining}-g{generator_size * 100:g}"
+    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
+
+
+def _known(where: str, name: str, allowed: Any) -> None:
+    if name not in allowed:
+        raise ValueError(f"{where}: unknown name {name!r}; allowed: {', '.join(sorted(allowed)) or 'none is defined'}")

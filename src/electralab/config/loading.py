@@ -1,0 +1,91 @@
+"""From YAML files to an experiment, or to one line that says what is wrong with them."""
+
+from __future__ import annotations
+
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from electralab.config.experiment import Experiment
+from electralab.errors import UserError
+
+
+def load_experiment(values: dict[str, Any]) -> Experiment:
+    """Validate a merged config.
+
+    Raises:
+        UserError: one line that names the key, the value and what is allowed.
+    """
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise UserError("; ".join(_sentence(dict(item)) for item in error.errors()[:3])) from None
+
+
+def read_experiment(paths: list[Path]) -> Experiment:
+    """Read a config file and its overlays (deep-merged, as Snakemake does) and validate the result."""
+    import yaml
+
+    merged: dict[str, Any] = {}
+    for path in paths:
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            reason = re.sub(r"\s+", " ", str(error))
+            raise UserError(f"cannot read {path}: {reason}") from error
+        if not isinstance(values, dict):
+            raise UserError(f"{path} is not a mapping of keys to values; see docs/configuration.md")
+        merged = _deep_merge(merged, values)
+    return load_experiment(merged)
+
+
+def _deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _deep_merge(merged[key], value) if both else value
+    return merged
+
+
+def _sentence(error: dict[str, Any]) -> str:
+    """One pydantic error as one sentence with the full key."""
+    skip = {
+        "package",
+        "hub",
+        "local",
+        "glue",
+        "word_order",
+        "wordpiece",
+        "byte_level_bpe",
+        "full",
+        "tfidf",
+        "random_init",
+    }
+    parts = [part for i, part in enumerate(error["loc"]) if not (i > 1 and part in skip)]
+    key = ".".join(str(part) for part in parts)
+    value = error.get("input")
+    if error["type"] == "extra_forbidden":
+        return f"config: unknown key {key!r}; allowed keys are listed in docs/configuration.md"
+    if error["type"] == "missing":
+        return f"config: the key {key!r} is required"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    hint = ""
+    if error["type"] in ("float_type", "int_type") and isinstance(value, str) and _is_number(value):
+        hint = f" (YAML reads {value} as text; write it with a dot, for example {float(value):.1e})"
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) and not hint else ""
+    return f"config: {key + ': ' if key else ''}{message}{shown}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON schema of `config.yaml` (written to `workflow/schemas/config.schema.json`)."""
+    return Experiment.model_json_schema()
