@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from snakemake.utils import update_config
 
-from electralab import config
 from electralab.config import (
     FINETUNING_RECIPES,
     RECIPES,
@@ -33,6 +32,7 @@ from electralab.config import (
     model_name,
     read_experiment,
 )
+from electralab.config.loading import deep_merge
 from electralab.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,7 +139,7 @@ def test_overlays_merge_as_snakemake_merges_them(base: dict[str, Any], overlay: 
     expected = copy.deepcopy(base)
     update_config(expected, copy.deepcopy(overlay))
     before = copy.deepcopy(base)
-    assert config._deep_merge(base, overlay) == expected
+    assert deep_merge(base, overlay) == expected
     assert base == before
 
 

@@ -38,15 +38,15 @@ def read_experiment(paths: list[Path]) -> Experiment:
             raise UserError(f"cannot read {path}: {reason}") from error
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a mapping of keys to values; see docs/configuration.md")
-        merged = _deep_merge(merged, values)
+        merged = deep_merge(merged, values)
     return load_experiment(merged)
 
 
-def _deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
     for key, value in overlay.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _deep_merge(merged[key], value) if both else value
+        merged[key] = deep_merge(merged[key], value) if both else value
     return merged
 
 
