@@ -26,6 +26,7 @@ from electralab.config import (
     Experiment,
     FullFinetuning,
     Pretraining,
+    Strict,
     TrainedTokenizer,
     json_schema,
     load_experiment,
@@ -80,9 +81,15 @@ def test_schema_refuses_a_misspelt_key() -> None:
         jsonschema.validate(changed("pretraining.tiny.learning_rat", 0.1), json_schema())
 
 
-def models() -> Iterator[type[BaseModel]]:
-    found = (value for value in vars(config).values() if isinstance(value, type) and issubclass(value, config.Strict))
-    return (model for model in found if model not in (config.Strict, Experiment))
+def models() -> Iterator[type[Strict]]:
+    """Every section of the config but the whole."""
+    waiting = [Strict]
+    while waiting:
+        subclasses = waiting.pop().__subclasses__()
+        waiting += subclasses
+        yield from (
+            found for found in subclasses if found.__module__.startswith("electralab.config.") and found != Experiment
+        )
 
 
 @pytest.mark.parametrize("model", models(), ids=lambda model: model.__name__)

@@ -43,6 +43,7 @@ def read_experiment(paths: list[Path]) -> Experiment:
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
+    """An overlay on a config: mappings are merged, everything else is replaced."""
     merged = dict(base)
     for key, value in overlay.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
