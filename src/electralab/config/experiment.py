@@ -6,12 +6,18 @@ from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
+from electralab.config.adapters import AdapterMethod, InContext
 from electralab.config.base import Name, Strict
 from electralab.config.finetuning import FullFinetuning, TfidfBaseline
 from electralab.config.models import DownloadedModel, Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
+from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task, WordOrderTask
 from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
+
+
+FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext, Field(discriminator="kind")]
+Method = Annotated[FullFinetuning | AdapterMethod | InContext | TfidfBaseline, Field(discriminator="kind")]
 
 
 class FinetuneRuns(Strict):
@@ -48,7 +54,9 @@ class Experiment(Strict):
     pretraining: dict[Name, Pretraining] = Field({})
     glue: GlueFolder = GlueFolder()
     models: dict[Name, Model] = Field({})
-    methods: dict[Name, Annotated[FullFinetuning | TfidfBaseline, Field(discriminator="kind")]] = Field({})
+    methods: dict[Name, Method] = Field({})
+    grids: dict[Name, Grid] = Field({})
+    searches: dict[Name, Search] = Field({})
     run: Run = Run()
 
     @model_validator(mode="after")

@@ -42,13 +42,9 @@ FINETUNING_RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-class FullFinetuning(Strict):
-    """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
+class Training(Strict):
+    """How a model is trained on a task, whatever part of it is trained."""
 
-    kind: Literal["full"] = "full"
-    recipe: Literal["paper", "google_code", "rc2020", "huggingface"] = Field(
-        "paper", description="Sets the defaults of the options below; any of them can be overridden."
-    )
     learning_rates: list[Positive] = Field(
         [3e-4],
         min_length=1,
@@ -69,21 +65,6 @@ class FullFinetuning(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Decoupled; biases and LayerNorm are exempt.")
     adam_bias_correction: bool = Field(True, description="Google's optimizer has none.")
     adam_epsilon: Positive = Field(1e-6, description="Adam's epsilon.")
-    layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.8, description="Factor on the learning rate per layer, from the head down; 1 is none."
-    )
-    layerwise_lr_decay_rule: Literal["paper", "google_code", "rc2020"] = Field(
-        "paper",
-        description="Exponents from head, top layer, ..., embeddings, for n layers. `paper`: 0, 1, ..., n + 1; "
-        "`google_code`: 0, 2, ..., n + 2 (google-research/electra#51); `rc2020`: 0, 0, ..., n - 1.",
-    )
-    head: Literal["linear", "huggingface"] = Field(
-        "linear",
-        description="`linear`: dropout and one linear layer (paper); `huggingface`: a dense layer with GELU before it.",
-    )
-    pooling: Literal["cls", "mean"] = Field(
-        "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
-    )
     dropout: Fraction = Field(
         0.1, description="Dropout of hidden states, attention weights and the classifier's input."
     )
@@ -101,6 +82,30 @@ class FullFinetuning(Strict):
     )
     mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
         "matched", description="Rows behind the score of MNLI (RC2020 scored both together)."
+    )
+
+
+class FullFinetuning(Training):
+    """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
+
+    kind: Literal["full"] = "full"
+    recipe: Literal["paper", "google_code", "rc2020", "huggingface"] = Field(
+        "paper", description="Sets the defaults of the options below; any of them can be overridden."
+    )
+    layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.8, description="Factor on the learning rate per layer, from the head down; 1 is none."
+    )
+    layerwise_lr_decay_rule: Literal["paper", "google_code", "rc2020"] = Field(
+        "paper",
+        description="Exponents from head, top layer, ..., embeddings, for n layers. `paper`: 0, 1, ..., n + 1; "
+        "`google_code`: 0, 2, ..., n + 2 (google-research/electra#51); `rc2020`: 0, 0, ..., n - 1.",
+    )
+    head: Literal["linear", "huggingface"] = Field(
+        "linear",
+        description="`linear`: dropout and one linear layer (paper); `huggingface`: a dense layer with GELU before it.",
+    )
+    pooling: Literal["cls", "mean"] = Field(
+        "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
     )
 
     @model_validator(mode="before")

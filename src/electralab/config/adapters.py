@@ -1,0 +1,141 @@
+"""Parameter-efficient fine-tuning: what is trained beside a frozen model, through PEFT.
+
+One class for every method. All share the options of training and say which layers they touch; a new method is a class
+here and an entry in `electralab/compress/adapters.py`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from electralab.config.base import Fraction, Positive, Strict
+from electralab.config.finetuning import Training
+
+Rank = Annotated[int, Field(ge=1)]
+# Layers by their role; `electralab/compress/targets.py` names them for every architecture.
+Role = Literal["query_value", "attention", "attention+ffn", "all-linear"]
+
+# What `as_published` sets when a key is not given: the mistakes that explain published surprises.
+ADAPTER_RECIPES: dict[str, dict[str, Any]] = {
+    "fixed": {},
+    # Efficient ELECTRA: checkpointing was switched on for LoRA and QLoRA alone, and adapters were timed unmerged.
+    "as_published": {"gradient_checkpointing": True, "merge_for_inference": False},
+}
+
+
+class Adapter(Training):
+    """What all adapters share: a frozen model, and a head that is trained in full."""
+
+    recipe: Literal["fixed", "as_published"] = Field(
+        "fixed", description="`as_published`: with the published mistake, where there is one (docs/methods.md)."
+    )
+    targets: Role | list[str] = Field(
+        "attention",
+        description="Layers to adapt, by role, or the ends of module names. `attention`: query, key and value.",
+    )
+    gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
+    merge_for_inference: bool = Field(True, description="Fold the adapter into the weights where that is exact.")
+    save_merged: bool = Field(False, description="Keep the merged model beside the adapter.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _recipe_defaults(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            return {**ADAPTER_RECIPES.get(str(values.get("recipe", "fixed")), {}), **values}
+        return values
+
+
+class Lora(Adapter):
+    """Low-rank adaptation (Hu et al. 2021); `rslora` scales by alpha / sqrt(rank), `dora` learns magnitudes apart."""
+
+    kind: Literal["lora", "rslora", "dora"] = "lora"
+    rank: Rank = Field(8, description="Rank of the update.")
+    alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
+    adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
+
+
+class Qlora(Adapter):
+    """LoRA over a model whose linear layers are stored in few bits (Dettmers et al. 2023), through bitsandbytes."""
+
+    kind: Literal["qlora"] = "qlora"
+    rank: Rank = Field(8, description="Rank of the update.")
+    alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
+    adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
+    storage: Literal["nf4", "fp4", "int8"] = Field("nf4", description="How the frozen linear layers are stored.")
+    double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
+
+
+class AdaLora(Adapter):
+    """LoRA whose rank is moved to the layers that need it (Zhang et al. 2023)."""
+
+    kind: Literal["adalora"] = "adalora"
+    initial_rank: Rank = Field(12, description="Rank of every layer at the start.")
+    target_rank: Rank = Field(8, description="Mean rank at the end.")
+    alpha: Positive = Field(32.0, description="Scale of the update.")
+    adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
+    start_fraction: Fraction = Field(0.1, description="Share of the steps before ranks are reduced.")
+    final_fraction: Fraction = Field(0.3, description="Share of the steps at the end with fixed ranks.")
+    every_steps: Annotated[int, Field(ge=1)] = Field(10, description="Steps between two reductions.")
+
+
+class Prefix(Adapter):
+    """Learnt keys and values in front of every layer's (Li and Liang 2021). Cannot be merged."""
+
+    kind: Literal["prefix"] = "prefix"
+    virtual_tokens: Annotated[int, Field(ge=1)] = Field(30, description="Length of the prefix.")
+
+
+class Prompt(Adapter):
+    """Learnt embeddings in front of the text (Lester et al. 2021). Cannot be merged."""
+
+    kind: Literal["prompt"] = "prompt"
+    virtual_tokens: Annotated[int, Field(ge=1)] = Field(20, description="Length of the prompt.")
+
+
+class Ia3(Adapter):
+    """Learnt factors on keys, values and the feed-forward layer (Liu et al. 2022); `targets` does not apply."""
+
+    kind: Literal["ia3"] = "ia3"
+
+
+class Loha(Adapter):
+    """Hadamard product of two low-rank updates (`loha`), or a Kronecker product (`lokr`), as in LyCORIS."""
+
+    kind: Literal["loha", "lokr"] = "loha"
+    rank: Rank = Field(8, description="Rank of the update.")
+    alpha: Positive = Field(8.0, description="The update is scaled by alpha / rank.")
+    rank_dropout: Fraction = Field(0.0, description="Dropout of ranks.")
+    module_dropout: Fraction = Field(0.0, description="Dropout of whole layers' updates.")
+
+
+class Oft(Adapter):
+    """Learnt rotations of blocks of every layer's input (Qiu et al. 2023)."""
+
+    kind: Literal["oft"] = "oft"
+    block_size: Annotated[int, Field(ge=2)] = Field(32, description="Width of a block; must divide the layer's width.")
+    module_dropout: Fraction = Field(0.0, description="Dropout of whole layers' rotations.")
+
+
+class LinearProbe(Adapter):
+    """Only the head is trained: the floor of every adapter."""
+
+    kind: Literal["linear_probe"] = "linear_probe"
+
+
+class InContext(Strict):
+    """A decoder answers from a prompt with solved examples in it; nothing is trained."""
+
+    kind: Literal["in_context"] = "in_context"
+    shots: Annotated[int, Field(ge=0)] = Field(0, description="Solved training examples in the prompt, drawn by seed.")
+    max_length: Annotated[int, Field(ge=8)] = Field(1024, description="Longest prompt in tokens; longer ones are cut.")
+    max_validation_rows: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Score a seeded sample of the validation rows."
+    )
+    mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
+        "matched", description="Rows behind the score of MNLI."
+    )
+
+
+AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe
