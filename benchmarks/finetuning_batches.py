@@ -4,7 +4,7 @@
     python benchmarks/finetuning_batches.py --glue data/glue --tokenizer artifacts/tokenizers/NAME/tokenizer.json
 
 One ELECTRA-Small with random weights and Hugging Face's head, batches of 32, dropout 0.1, one process. ElectraLab and
-"padded to 128" are both `train_classifier`, which differ in the batches alone; the Trainer has its own optimizer,
+"padded to 128" are both `train_model`, which differ in the batches alone; the Trainer has its own optimizer,
 loader and `DataCollatorWithPadding`, over rows that are tokenised already. Before anything is timed, the logits of both
 networks are compared. Rounds are interleaved (A B C A B C ...), so that another load on the machine hits all variants
 alike; rounds have more steps of ElectraLab, whose steps differ most in cost, and all numbers are per step.
@@ -49,7 +49,7 @@ from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.onednn import onednn_is_faster
 from electralab.finetune.classifier import Classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, encode_examples
-from electralab.finetune.loop import predict, train_classifier
+from electralab.finetune.loop import predict, train_model
 from electralab.finetune.objective import Classification
 from electralab.tokens.tokenizer import load_tokenizer
 
@@ -199,7 +199,7 @@ def train_ours(classifier: Classifier, examples: EncodedExamples, rows: Integers
     settings = FullFinetuning(**options)
     with contextlib.redirect_stderr(io.StringIO()):
         rate = settings.learning_rates[0]
-        train_classifier(classifier, OBJECTIVE, examples, rows, settings, rate, 0, "cpu", "benchmark")
+        train_model(classifier, OBJECTIVE, examples, rows, settings, rate, 0, "cpu", "benchmark")
 
 
 def time_rounds(examples: EncodedExamples, variants: list[str], rounds: int) -> dict[str, Any]:
@@ -261,7 +261,7 @@ def compare_accuracy(folder: Path, model: Path, seeds: int, rows: int) -> None:
         everything = np.arange(len(train))
         torch.manual_seed(seed)
         with contextlib.redirect_stderr(io.StringIO()):
-            train_classifier(
+            train_model(
                 ours, OBJECTIVE, train, everything, settings, settings.learning_rates[0], seed, "cpu", "benchmark"
             )
         with tempfile.TemporaryDirectory() as output:

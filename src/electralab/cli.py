@@ -124,13 +124,13 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
-    from electralab.finetune.trainer import run_finetuning
+    from electralab.compress.approaches import run_method
     from electralab.machine import select_device
     from electralab.plan import FinetuneSpec
 
     spec = _spec(FinetuneSpec, options.spec)
     device = select_device(options.device)
-    record = run_finetuning(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
+    record = run_method(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
     print(
         f"{record.model} on {record.task}, {record.method}, seed {record.seed}:"
         f" {record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
@@ -16,15 +17,17 @@ from pydantic import Field
 from electralab.config import (
     DownloadedModel,
     Experiment,
-    FullFinetuning,
+    FinetuningMethod,
     GlueTask,
     Initialization,
+    Method,
     Pretraining,
     RandomInitModel,
     Shape,
     Strict,
     TfidfBaseline,
     TrainedTokenizer,
+    Training,
     WordOrderTask,
     model_name,
 )
@@ -54,7 +57,7 @@ class FinetuneSpec(Strict):
     task: str
     method: str
     seed: int
-    settings: FullFinetuning
+    settings: FinetuningMethod
     random_init: RandomInit | None = Field(None, description="Set when the model is the untrained control.")
     downloaded: DownloadedModel | None = Field(None, description="Set when the model was not pretrained here.")
     snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
@@ -75,6 +78,11 @@ class Plan:
     """The runs of an experiment, as Snakemake needs them."""
 
     experiment: Experiment
+
+    @cached_property
+    def methods(self) -> dict[str, Method]:
+        """The library of methods and those of its grids."""
+        return self.experiment.all_methods()
 
     # --- lists of runs ---------------------------------------------------------------------------------------
 
@@ -100,10 +108,11 @@ class Plan:
             {
                 (model, task, method, seed)
                 for block in self.experiment.run.finetuning
-                for name in block.models
-                for model in self._expand(name, block.snapshots)
+                for models in block.models
+                for model in self._expand(models, block.snapshots)
                 for task in block.tasks
-                for method in block.methods
+                for name in block.methods
+                for method in self.experiment.expanded(name)
                 for seed in block.seeds
             }
         )
@@ -189,8 +198,8 @@ class Plan:
 
     @property
     def finetuning_methods(self) -> list[str]:
-        """Methods that train a model."""
-        return [name for name, method in self.experiment.methods.items() if isinstance(method, FullFinetuning)]
+        """Methods that a model is fine-tuned or evaluated with, those of grids included."""
+        return [name for name, method in self.methods.items() if not isinstance(method, TfidfBaseline)]
 
     @property
     def baseline_methods(self) -> list[str]:
@@ -231,13 +240,14 @@ class Plan:
 
     def finetune_spec(self, model: str, task: str, method: str, seed: int) -> str:
         """Canonical JSON of one fine-tuning run."""
-        settings = self.experiment.methods[method]
-        assert isinstance(settings, FullFinetuning), "baselines are refused when the config is validated"
-        # Other tasks' epochs are not this run's business.
-        described_task = self.experiment.tasks[task]
-        key = described_task.task if isinstance(described_task, GlueTask) else task
-        epochs = settings.epochs_by_task.get(key, settings.epochs)
-        settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
+        settings = self.methods[method]
+        assert not isinstance(settings, TfidfBaseline), "baselines are refused when the config is validated"
+        if isinstance(settings, Training):
+            # Other tasks' epochs are not this run's business.
+            described_task = self.experiment.tasks[task]
+            key = described_task.task if isinstance(described_task, GlueTask) else task
+            epochs = settings.epochs_by_task.get(key, settings.epochs)
+            settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
         described = self.experiment.models.get(model)
         if isinstance(described, DownloadedModel):
             return FinetuneSpec(

@@ -12,11 +12,11 @@ import sys
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from electralab.compress.approaches import run_method
 from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
 from electralab.finetune import trainer
 from electralab.finetune.baseline import run_baseline
-from electralab.finetune.trainer import run_finetuning
 from electralab.plan import BaselineSpec, FinetuneSpec, RandomInit
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -88,14 +88,14 @@ def earlier(tmp_path):
 
 def test_a_loss_that_explodes_names_the_run_the_step_and_a_remedy(earlier, task, tokenizer):
     with pytest.raises(UserError, match=r"toy on toy, full, seed 0, .*1e\+25.* step \d+ of 14: use a lower learning"):
-        run_finetuning(make_spec(learning_rates=[1e25], warmup_fraction=0.0), earlier, task, tokenizer, None, 1, "cpu")
+        run_method(make_spec(learning_rates=[1e25], warmup_fraction=0.0), earlier, task, tokenizer, None, 1, "cpu")
 
 
 def test_weights_that_become_nan_in_the_last_step_are_found_before_they_are_scored(earlier, task, tokenizer):
     """One step only: the loss is read before the update that ruins the weights."""
     spec = make_spec(learning_rates=[1e38], epochs=1, batch_size=200, warmup_fraction=0.0, weight_decay=1e30)
     with pytest.raises(UserError, match="NaN or infinity: use a lower learning rate"):
-        run_finetuning(spec, earlier, task, tokenizer, None, 1, "cpu")
+        run_method(spec, earlier, task, tokenizer, None, 1, "cpu")
 
 
 def test_a_full_disk_is_one_line(earlier, task, tokenizer, monkeypatch):
@@ -104,15 +104,15 @@ def test_a_full_disk_is_one_line(earlier, task, tokenizer, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left"):
-        run_finetuning(make_spec(), earlier, task, tokenizer, None, 1, "cpu")
+        run_method(make_spec(), earlier, task, tokenizer, None, 1, "cpu")
 
 
 def test_a_pretrained_model_must_be_named_and_exist(earlier, task, tokenizer, tmp_path_factory):
     with pytest.raises(UserError, match="--model"):
-        run_finetuning(make_spec(random_init=False), earlier, task, tokenizer, None, 1, "cpu")
+        run_method(make_spec(random_init=False), earlier, task, tokenizer, None, 1, "cpu")
     nowhere = tmp_path_factory.mktemp("nowhere") / "run.json"
     with pytest.raises(UserError, match="discriminator"):
-        run_finetuning(make_spec(random_init=False), earlier, task, tokenizer, nowhere, 1, "cpu")
+        run_method(make_spec(random_init=False), earlier, task, tokenizer, nowhere, 1, "cpu")
 
 
 def test_baseline_without_words_or_with_one_label(earlier, tmp_path_factory):
@@ -141,7 +141,7 @@ def test_rows_to_be_scored_without_labels_stop_before_training(
     monkeypatch.setattr(trainer, "train_best", lambda *_: pytest.fail("training started"))
     message = rf"^task toy: row 5 \(id {split}-4\) of the {split} split has no label.*$"
     with pytest.raises(UserError, match=message):
-        run_finetuning(make_spec(), earlier, manifest, tokenizer, None, 1, "cpu")
+        run_method(make_spec(), earlier, manifest, tokenizer, None, 1, "cpu")
     with pytest.raises(UserError, match=message):
         run_baseline(BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline()), earlier, manifest)
 
@@ -160,6 +160,6 @@ def test_a_killed_run_leaves_nothing_and_its_rerun_equals_an_uninterrupted_one(t
 
     rerun = subprocess.run(command(make_spec(), "killed"), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
-    run_finetuning(make_spec(), tmp_path / "whole" / "run.json", task, tokenizer, None, 1, "cpu")
+    run_method(make_spec(), tmp_path / "whole" / "run.json", task, tokenizer, None, 1, "cpu")
     killed, whole = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("killed", "whole"))
     assert killed == whole

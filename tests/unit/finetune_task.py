@@ -7,8 +7,8 @@ import random
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
+from electralab.compress.approaches import run_method
 from electralab.config import FullFinetuning, Shape
-from electralab.finetune.trainer import run_finetuning
 from electralab.plan import FinetuneSpec, RandomInit
 
 WORDS = [f"w{number}" for number in range(30)]
@@ -100,7 +100,7 @@ def make_spec(seed=0, random_init=True, **settings):
 
 
 def run(spec, inputs, folder, task="words", model=None):
-    return run_finetuning(spec, folder / "run.json", inputs[task], inputs["tokenizer"], model, 1, "cpu")
+    return run_method(spec, folder / "run.json", inputs[task], inputs["tokenizer"], model, 1, "cpu")
 
 
 def read_predictions(folder, name="predictions.csv"):

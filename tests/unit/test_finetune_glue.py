@@ -7,8 +7,9 @@ import pytest
 from finetune_task import make_spec, read_predictions, run, write_task, write_tokenizer
 from sklearn.metrics import accuracy_score
 
+from electralab.compress import approaches
 from electralab.config import FullFinetuning, LocalModel
-from electralab.finetune import trainer, tuning
+from electralab.finetune import tuning
 from electralab.finetune.start import starting_encoder
 from electralab.tokens.tokenizer import load_tokenizer
 
@@ -107,8 +108,8 @@ def test_unordered_pairs_are_read_both_ways_round_and_a_tuning_row_not_at_all(in
         seen.append((list(zip(firsts, seconds)), examples, rows))
         return real(classifier, objective, examples, rows, *more)
 
-    real = tuning.train_classifier
-    monkeypatch.setattr(tuning, "train_classifier", spy)
+    real = tuning.train_model
+    monkeypatch.setattr(tuning, "train_model", spy)
     spec = make_spec(double_unordered=True, max_train_rows=100, learning_rates=[1e-3, 1e-2], epochs=1)
     record = run(spec, inputs, tmp_path, "score_pairs")
     pairs, examples, rows = seen[0]
@@ -131,7 +132,7 @@ def test_a_downloaded_model_that_has_read_the_task_says_so(inputs, tmp_path, mon
     )
     downloaded = make_spec(epochs=1).model_copy(update={"downloaded": LocalModel(path=str(tmp_path))})
     untrained = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
-    monkeypatch.setattr(trainer, "starting_encoder", lambda *_: untrained)
+    monkeypatch.setattr(approaches, "starting_encoder", lambda *_: untrained)
     record = run(downloaded, inputs, tmp_path, "mnli", model=manifest)
     assert "its training read MNLI" in record.notes and "and QQP" not in record.notes
     other = run(downloaded, inputs, tmp_path, "cola", model=manifest)

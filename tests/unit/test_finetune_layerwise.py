@@ -13,6 +13,7 @@ from electralab.config import FullFinetuning, Pretraining
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.finetune.classifier import Classifier
 from electralab.finetune.layerwise import build_optimizer, schedule_factor, set_learning_rate
+from electralab.finetune.trained_model import TrainedModel
 from electralab.pretrain.schedule import learning_rate_factor
 
 RULES = ["paper", "google_code", "rc2020"]
@@ -123,11 +124,12 @@ def test_weight_decay_spares_layernorm_and_biases_and_every_parameter_is_in_one_
         assert decay[id(parameter)] == (0.0 if spared else 0.01), name
 
 
-class Parts(nn.Module):
+class Parts(TrainedModel):
     """What `build_optimizer` reads of a classifier: one weight of the head, one of the top layer."""
 
     def __init__(self):
         super().__init__()
+        self.encoder_layers = 1
         self.head = nn.Linear(3, 1, bias=False)
         self.encoder = nn.Module()
         self.encoder.layers = nn.ModuleList([nn.Linear(3, 1, bias=False)])

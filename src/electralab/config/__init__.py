@@ -6,12 +6,29 @@ section; `run` says by name which of them an experiment uses. A name means one t
 library of `config.yaml` and replaces the lists of `run`, so artifacts are shared between presets.
 """
 
+from electralab.config.adapters import (
+    ADAPTER_RECIPES,
+    AdaLora,
+    Adapter,
+    AdapterMethod,
+    Ia3,
+    InContext,
+    LinearProbe,
+    Loha,
+    Lora,
+    Oft,
+    Prefix,
+    Prompt,
+    Qlora,
+    Role,
+)
 from electralab.config.base import Strict
-from electralab.config.experiment import Experiment, model_name
-from electralab.config.finetuning import FINETUNING_RECIPES, FullFinetuning, TfidfBaseline
+from electralab.config.experiment import Experiment, FinetuningMethod, Method, model_name
+from electralab.config.finetuning import FINETUNING_RECIPES, FullFinetuning, TfidfBaseline, Training
 from electralab.config.loading import json_schema, load_experiment, read_experiment
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
 from electralab.config.pretraining import RECIPES, Initialization, Pretraining, Shape
+from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
     GlueFolder,
     GlueHub,
@@ -37,31 +54,50 @@ from electralab.config.text import (
 )
 
 __all__ = [
+    "ADAPTER_RECIPES",
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",
+    "AdaLora",
+    "Adapter",
+    "AdapterMethod",
     "Corpus",
     "DownloadedModel",
     "Experiment",
+    "FinetuningMethod",
     "FullFinetuning",
     "GlueFolder",
     "GlueHub",
     "GlueName",
     "GlueTask",
+    "Grid",
     "HubModel",
     "HubTask",
     "HubText",
     "HubTokenizer",
+    "Ia3",
+    "InContext",
     "Initialization",
+    "LinearProbe",
     "LocalModel",
     "LocalTask",
     "LocalText",
+    "Loha",
+    "Lora",
+    "Method",
+    "Oft",
     "PackageModel",
     "PackageTask",
     "PackageText",
     "PackageTokenizer",
+    "Prefix",
     "Pretraining",
+    "Prompt",
+    "Qlora",
     "RandomInitModel",
+    "Range",
+    "Role",
+    "Search",
     "Shape",
     "Strict",
     "TableColumns",
@@ -69,6 +105,7 @@ __all__ = [
     "TfidfBaseline",
     "Tokenizer",
     "TrainedTokenizer",
+    "Training",
     "WordOrderTask",
     "json_schema",
     "load_experiment",

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from electralab.config.adapters import AdapterMethod, InContext
 from electralab.config.base import Name, Strict
-from electralab.config.finetuning import FullFinetuning, TfidfBaseline
+from electralab.config.finetuning import FullFinetuning, TfidfBaseline, Training
 from electralab.config.models import DownloadedModel, Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task, WordOrderTask
 from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
-
 
 FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext, Field(discriminator="kind")]
 Method = Annotated[FullFinetuning | AdapterMethod | InContext | TfidfBaseline, Field(discriminator="kind")]
@@ -41,6 +41,7 @@ class Run(Strict):
     pretraining: list[Name] = Field([], description="Names of pretrainings.")
     finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
     baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
+    searches: list[Name] = Field([], description="Names of searches.")
     pretraining_seed: int = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 
 
@@ -73,6 +74,12 @@ class Experiment(Strict):
         for name, model in self.models.items():
             if isinstance(model, RandomInitModel):
                 _known(f"models.{name}.like", model.like, self.pretraining)
+        for name, grid in self.grids.items():
+            _known(f"grids.{name}.method", grid.method, self.methods)
+        for name, search in self.searches.items():
+            _known(f"searches.{name}.model", search.model, self.model_names())
+            _known(f"searches.{name}.task", search.task, self.tasks)
+            _known(f"searches.{name}.method", search.method, self.methods)
         self._run_names_exist()
         return self
 
@@ -82,27 +89,54 @@ class Experiment(Strict):
         baselines = {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
         for name in self.run.baselines:
             _known("run.baselines", name, baselines)
+        for name in self.run.searches:
+            _known("run.searches", name, self.searches)
         for index, block in enumerate(self.run.finetuning):
             where = f"run.finetuning[{index}]"
             for task in block.tasks:
                 _known(f"{where}.tasks", task, self.tasks)
             for method in block.methods:
-                _known(f"{where}.methods", method, set(self.methods) - baselines)
+                _known(f"{where}.methods", method, {*self.methods, *self.grids} - baselines)
             for model in block.models:
                 _known(f"{where}.models", model, self.model_names())
-                for method in block.methods:
-                    self._fits(model, method)
+                for name in block.methods:
+                    for method in self.expanded(name):
+                        self._fits(model, method)
 
     def _fits(self, model: str, method: str) -> None:
         """The shape of a downloaded model is known only when it is there."""
         if isinstance(self.models.get(model), DownloadedModel):
             return
-        params, longest = self.methods[method], self.pretraining_of(model).discriminator.max_positions
-        if isinstance(params, FullFinetuning) and params.max_length > longest:
+        params, longest = self.all_methods()[method], self.pretraining_of(model).discriminator.max_positions
+        if isinstance(params, InContext):
+            raise ValueError(f"methods.{method} is for decoders, and {model} is none")
+        if isinstance(params, Training) and params.max_length > longest:
             raise ValueError(
                 f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
                 f"{model}"
             )
+
+    def expanded(self, method: str) -> list[str]:
+        """The methods that a name of a block stands for: itself, or every combination of a grid."""
+        return list(self._grid_methods(method)) if method in self.grids else [method]
+
+    def all_methods(self) -> dict[str, Method]:
+        """Every method by name, those of grids included."""
+        return self.methods | {name: found for grid in self.grids for name, found in self._grid_methods(grid).items()}
+
+    def _grid_methods(self, name: str) -> dict[str, Method]:
+        grid = self.grids[name]
+        base = self.methods[grid.method]
+        found = {}
+        for values in product(*grid.over.values()):
+            options = dict(zip(grid.over, values))
+            method = "_".join([name, *(f"{option}{value}" for option, value in options.items())])
+            try:
+                found[method] = type(base).model_validate({**base.model_dump(), **options})
+            except ValidationError as error:
+                first = error.errors()[0]
+                raise ValueError(f"grids.{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return found
 
     def model_names(self) -> list[str]:
         """Everything that `run.finetuning[].models` may name."""

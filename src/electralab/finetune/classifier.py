@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from electralab.electra.encoder import Encoder
 from electralab.electra.onednn import use_onednn
+from electralab.finetune.trained_model import TrainedModel
 
 
 class HuggingFaceHead(nn.Module):
@@ -31,7 +32,7 @@ class HuggingFaceHead(nn.Module):
         return outputs
 
 
-class Classifier(nn.Module):
+class Classifier(TrainedModel):
     """Dropout and a head on a pooled hidden state; a regression is a head with one output."""
 
     def __init__(
@@ -44,6 +45,7 @@ class Classifier(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = encoder
+        self.encoder_layers = len(encoder.layers)
         self.pooling = pooling
         self.dropout = nn.Dropout(dropout)
         width = encoder.config.hidden_size

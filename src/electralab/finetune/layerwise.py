@@ -19,8 +19,8 @@ from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
-from electralab.config import FullFinetuning
-from electralab.finetune.classifier import Classifier
+from electralab.config import FullFinetuning, Training
+from electralab.finetune.trained_model import TrainedModel
 from electralab.pretrain import optimizer as pretrain_optimizer
 
 ADAM_BETAS = (0.9, 0.999)  # ELECTRA paper, appendix B, table 7
@@ -49,26 +49,33 @@ def decay_exponent(parameter: str, layers: int, rule: Rule) -> int:
     return layers - 1 if rule == "rc2020" else TOP_LAYER[rule] + layers
 
 
-def build_optimizer(classifier: Classifier, learning_rate: float, settings: FullFinetuning) -> torch.optim.AdamW:
-    """Fused AdamW with one group per rate; LayerNorm and bias take no weight decay.
+def build_optimizer(model: TrainedModel, learning_rate: float, settings: Training) -> torch.optim.AdamW:
+    """Fused AdamW over what is trained, one group per rate; LayerNorm and bias take no weight decay.
 
-    Every group carries its rate and weight decay before the schedule under `rate` and `decay`.
+    Every group carries its rate and weight decay before the schedule under `rate` and `decay`. Only our own encoder has
+    layerwise rates.
     """
     groups: dict[tuple[int, float], list[torch.nn.Parameter]] = {}
-    layers = len(classifier.encoder.layers)
-    for name, parameter in classifier.named_parameters():
-        exponent = decay_exponent(name, layers, settings.layerwise_lr_decay_rule)
+    layerwise_lr_decay = 1.0
+    if isinstance(settings, FullFinetuning):
+        layerwise_lr_decay, rule = settings.layerwise_lr_decay, settings.layerwise_lr_decay_rule
+    for name, parameter in model.named_parameters():
+        if not parameter.requires_grad:
+            continue
+        exponent = 0
+        if layerwise_lr_decay != 1 and model.encoder_layers is not None:
+            exponent = decay_exponent(name, model.encoder_layers, rule)
         # Biases and LayerNorm weights are the one-dimensional parameters.
         decay = settings.weight_decay if parameter.ndim > 1 else 0.0
         groups.setdefault((exponent, decay), []).append(parameter)
     parts = []
     for (exponent, decay), parameters in groups.items():
-        rate = learning_rate * settings.layerwise_lr_decay**exponent
+        rate = learning_rate * layerwise_lr_decay**exponent
         parts.append({"params": parameters, "lr": rate, "rate": rate, "weight_decay": decay, "decay": decay})
     return torch.optim.AdamW(parts, betas=ADAM_BETAS, eps=settings.adam_epsilon, fused=True)
 
 
-def set_learning_rate(optimizer: torch.optim.AdamW, settings: FullFinetuning, step: int, factor: float) -> None:
+def set_learning_rate(optimizer: torch.optim.AdamW, settings: Training, step: int, factor: float) -> None:
     """Set every group to its own rate times the schedule's factor at `step` (0-based), as pretraining does."""
     adam = _Adam(1.0, ADAM_BETAS, settings.adam_epsilon, settings.adam_bias_correction)
     pretrain_optimizer.set_learning_rate(optimizer, cast(Any, adam), step, factor)

@@ -1,4 +1,4 @@
-"""The fine-tuning loop and the evaluation pass of a classifier."""
+"""The fine-tuning loop and the evaluation pass."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from electralab.config import FullFinetuning
+from electralab.config import Training
 from electralab.errors import UserError
-from electralab.finetune.classifier import Classifier
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
 from electralab.finetune.layerwise import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.objective import Objective
+from electralab.finetune.trained_model import TrainedModel
 
 EVALUATION_BATCH_SIZE = 128
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
 REMEDY = "use a lower learning rate or a longer warm-up, and check that the pretrained model is sound"
 
 
-def train_classifier(
-    classifier: Classifier,
+def train_model(
+    model: TrainedModel,
     objective: Objective,
     examples: EncodedExamples,
     rows: Integers,
-    settings: FullFinetuning,
+    settings: Training,
     learning_rate: float,
     seed: int,
     device: str,
@@ -39,7 +39,7 @@ def train_classifier(
     Dropout draws from torch's global generator, which the caller seeds; the order of rows is a function of `seed`.
 
     Args:
-        classifier: the model, on `device`.
+        model: the model, on `device`.
         objective: what its outputs mean.
         examples: the training split.
         rows: row numbers to train on.
@@ -54,11 +54,11 @@ def train_classifier(
     """
     from tqdm import tqdm
 
-    optimizer = build_optimizer(classifier, learning_rate, settings)
+    optimizer = build_optimizer(model, learning_rate, settings)
     lengths = examples.lengths
     steps = settings.epochs * math.ceil(len(rows) / settings.batch_size)
     warmup_steps = int(settings.warmup_fraction * steps)
-    classifier.train()
+    model.train()
     step, started = 0, time.monotonic()
     # `None` hides the bar unless stderr is a terminal.
     with tqdm(desc=run, total=steps, unit="step", dynamic_ncols=True, disable=None) as bar:
@@ -70,7 +70,7 @@ def train_classifier(
                 factor = schedule_factor(settings.schedule, step, steps, warmup_steps)
                 set_learning_rate(optimizer, settings, step, factor)
                 unchecked.append(
-                    _training_step(classifier, objective, optimizer, examples.batch(batch_rows).to(device))
+                    _training_step(model, objective, optimizer, examples.batch(batch_rows).to(device), step + 1)
                 )
                 step += 1
                 if len(unchecked) == CHECK_LOSS_EVERY or index == len(batches) - 1:
@@ -85,21 +85,21 @@ def train_classifier(
 
 
 def predict(
-    classifier: Classifier, objective: Objective, examples: EncodedExamples, rows: Integers, device: str, run: str
+    model: TrainedModel, objective: Objective, examples: EncodedExamples, rows: Integers, device: str, run: str
 ) -> npt.NDArray[np.float64]:
     """Answers to the given rows in the order of `rows`: log-probabilities [rows, classes], or scores [rows].
 
     Raises:
         UserError: the model answers with something that is not a finite number.
     """
-    classifier.eval()
+    model.eval()
     batches = evaluation_batches(np.arange(len(rows)), examples.lengths[rows], EVALUATION_BATCH_SIZE)
     answers: list[npt.NDArray[np.float64]] = []
     with torch.inference_mode():
         for batch in batches:
             input_ids, attention_mask, token_type_ids, _ = examples.batch(rows[batch]).to(device)
             with _autocast(device):
-                logits = classifier(input_ids, attention_mask, token_type_ids)
+                logits = model(input_ids, attention_mask, token_type_ids)
             answers.append(objective.answers(logits).cpu().numpy())
     result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
     if not np.isfinite(result).all():
@@ -108,15 +108,17 @@ def predict(
 
 
 def _training_step(
-    classifier: Classifier, objective: Objective, optimizer: torch.optim.AdamW, batch: LabelledBatch
+    model: TrainedModel, objective: Objective, optimizer: torch.optim.AdamW, batch: LabelledBatch, step: int
 ) -> Tensor:
     """One update; the loss is returned without waiting for it."""
     with _autocast(batch.input_ids.device.type):
-        logits = classifier(batch.input_ids, batch.attention_mask, batch.token_type_ids)
+        logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
     loss = objective.loss(logits, batch.labels)
-    loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(classifier.parameters(), CLIP_NORM)
+    penalty = model.penalty()
+    (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
     optimizer.step()
+    model.after_update(step)
     optimizer.zero_grad(set_to_none=True)
     return loss.detach()
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.nn import functional as F
 
-from electralab.config import FullFinetuning
+from electralab.config import Training
 from electralab.data.tasks import TaskData
 
 
@@ -47,7 +47,7 @@ class Regression:
 Objective = Classification | Regression
 
 
-def objective_of(data: TaskData, settings: FullFinetuning) -> Objective:
+def objective_of(data: TaskData, settings: Training) -> Objective:
     """Classes, or a regression to 0..1 (google-research/electra, `STS`) or to the scores as they are (RC2020)."""
     if data.score_range is None:
         return Classification(len(data.labels))

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from electralab.config import FinetuningMethod, InContext, Training
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
 from electralab.files import read_json
+from electralab.finetune.approach import Approach
 from electralab.finetune.evaluation import (
     MISMATCHED,
     check_labels,
@@ -18,20 +21,24 @@ from electralab.finetune.evaluation import (
     row_counts,
     write_answers,
 )
-from electralab.finetune.examples import encode_examples, sample_examples, swapped_pairs
+from electralab.finetune.examples import sample_examples, swapped_pairs
 from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats
 from electralab.finetune.objective import objective_of
 from electralab.finetune.predictions import predictions_name
-from electralab.finetune.start import starting_encoder
 from electralab.finetune.tuning import Tuned, train_best
 from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, write_record
-from electralab.tokens.tokenizer import load_tokenizer
 
 
 def run_finetuning(
-    spec: FinetuneSpec, record_path: Path, task: Path, tokenizer: Path, model: Path | None, threads: int, device: str
+    spec: FinetuneSpec,
+    record_path: Path,
+    task: Path,
+    model: Path | None,
+    make_approach: Callable[[TaskData], Approach],
+    threads: int,
+    device: str,
 ) -> RunRecord:
     """Fine-tune, score the validation rows once, write the predictions of every split and then the run record.
 
@@ -41,9 +48,9 @@ def run_finetuning(
         spec: what to run.
         record_path: where the run record goes; predictions go beside it.
         task: the task's manifest.
-        tokenizer: the `tokenizer.json` that the model was trained with.
         model: the file that vouches for the weights beside it: the run record of a pretraining, or the manifest of a
             downloaded model; None for the untrained control.
+        make_approach: what the kind of model and method do with a task.
         threads: CPU threads.
         device: `cpu`, `cuda` or `cuda:N`.
 
@@ -54,23 +61,23 @@ def run_finetuning(
     torch.set_num_threads(threads)
     meter = Meter(device, threads)
     settings = spec.settings
+    assert isinstance(settings, Training), "a method that trains nothing has its own way"
     run = f"{spec.model} on {spec.task}, {spec.method}, seed {spec.seed}"
 
-    data, text_encoder = read_task(task), load_tokenizer(tokenizer)
+    data = read_task(task)
     check_labels(data)
-    encoder, encoder_source = starting_encoder(spec, text_encoder, model)
-    meter.data = {"task": data.checksum, "tokenizer": text_encoder.checksum, "model": encoder_source}
+    approach = make_approach(data)
+    meter.data = {"task": data.checksum, "tokenizer": approach.tokenizer, "model": approach.source}
 
     sample = sample_examples(data.train, settings.max_train_rows, spec.seed)
     doubled = settings.double_unordered and data.unordered
     twins = swapped_pairs(sample) if doubled else []
-    train = encode_examples([*sample, *twins], text_encoder, settings.max_length, data.regression)
-    tuned = train_best(spec, data, encoder, train, len(sample), device, run)
+    train = approach.encode([*sample, *twins], data.regression)
+    tuned = train_best(spec, settings, data, approach.fresh, train, len(sample), device, run)
 
     def answer(examples: list[Example]) -> Floats:
-        encoded = encode_examples(examples, text_encoder, settings.max_length, data.regression)
-        objective = objective_of(data, settings)
-        return predict(tuned.classifier, objective, encoded, np.arange(len(encoded)), device, run)
+        encoded = approach.encode(examples, data.regression)
+        return predict(tuned.model, objective_of(data, settings), encoded, np.arange(len(encoded)), device, run)
 
     metrics, answers = evaluate(data, answer, settings.mnli_validation)
     metrics |= row_counts(task, data)
@@ -85,15 +92,29 @@ def run_finetuning(
         metrics[f"tuning_loss_at_{trial.learning_rate:g}"] = trial.loss
 
     write_answers(record_path.parent, data, answers)
-    record = _record(spec, data, tuned, metrics, _notes(spec, data, tuned, metrics, model), meter)
+    kept = approach.keep(tuned.model, record_path.parent, approach.encode(data.validation, data.regression))
+    metrics |= kept.metrics
+    notes = [*_notes(spec, settings, data, tuned, metrics, model), *kept.notes]
+    record = finetuning_record(spec, data, tuned.tokens, kept.parameters, metrics, notes, meter)
     write_record(record_path, record)
     return record
 
 
-def _record(
-    spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str, float], notes: list[str], meter: Meter
+def recipe_of(method: FinetuningMethod) -> str:
+    """What the record calls the method's variant."""
+    return method.kind if isinstance(method, InContext) else method.recipe
+
+
+def finetuning_record(
+    spec: FinetuneSpec,
+    data: TaskData,
+    tokens: int,
+    parameters: dict[str, int],
+    metrics: dict[str, float],
+    notes: list[str],
+    meter: Meter,
 ) -> RunRecord:
-    parameters = sum(parameter.numel() for parameter in tuned.classifier.parameters())
+    """The record of a finished run on a task."""
     on_gpu = meter.device.startswith("cuda")
     return RunRecord(
         stage="finetune",
@@ -101,7 +122,7 @@ def _record(
         task=spec.task,
         method=spec.method,
         seed=spec.seed,
-        recipe=spec.settings.recipe,
+        recipe=recipe_of(spec.settings),
         primary_metric=data.metrics[0],
         glue=data.glue,
         extensions=spec.extensions,
@@ -110,8 +131,8 @@ def _record(
         predictions=predictions_name("validation"),
         notes=notes,
         cost=meter.cost(
-            parameters={"total": parameters, "trainable": parameters},
-            tokens=tuned.tokens,
+            parameters=parameters,
+            tokens=tokens,
             peak_gpu_bytes=torch.cuda.max_memory_allocated(meter.device) if on_gpu else None,
         ),
         provenance=meter.provenance(),
@@ -120,9 +141,9 @@ def _record(
 
 
 def _notes(
-    spec: FinetuneSpec, data: TaskData, tuned: Tuned, metrics: dict[str, float], model: Path | None
+    spec: FinetuneSpec, settings: Training, data: TaskData, tuned: Tuned, metrics: dict[str, float], model: Path | None
 ) -> list[str]:
-    notes, settings = [], spec.settings
+    notes = []
     if tuned.trials:
         scores = ", ".join(f"{trial.learning_rate:g}: {trial.score:.3f}" for trial in tuned.trials)
         notes.append(

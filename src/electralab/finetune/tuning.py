@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
+from electralab.config import Training
 from electralab.data.tasks import TaskData
-from electralab.electra.encoder import Encoder
-from electralab.finetune.classifier import Classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, tuning_split
-from electralab.finetune.loop import predict, train_classifier
+from electralab.finetune.loop import predict, train_model
 from electralab.finetune.metrics import task_metrics
 from electralab.finetune.objective import objective_of
+from electralab.finetune.trained_model import TrainedModel
 from electralab.plan import FinetuneSpec
 
 
@@ -28,7 +29,7 @@ class Trial(NamedTuple):
 class Tuned(NamedTuple):
     """The model of the best learning rate, and how it was found."""
 
-    classifier: Classifier
+    model: TrainedModel
     learning_rate: float
     trials: list[Trial]  # empty where there was no choice
     train_rows: int  # without swapped twins
@@ -37,7 +38,14 @@ class Tuned(NamedTuple):
 
 
 def train_best(
-    spec: FinetuneSpec, data: TaskData, encoder: Encoder, train: EncodedExamples, rows: int, device: str, run: str
+    spec: FinetuneSpec,
+    settings: Training,
+    data: TaskData,
+    fresh: Callable[[int], TrainedModel],
+    train: EncodedExamples,
+    rows: int,
+    device: str,
+    run: str,
 ) -> Tuned:
     """Train with every learning rate and keep the best.
 
@@ -46,8 +54,9 @@ def train_best(
 
     Args:
         spec: the run.
+        settings: how it trains.
         data: the task, for what its labels mean.
-        encoder: where every rate starts from; it is not changed.
+        fresh: makes the model that every rate starts from, for a number of steps.
         train: the training split, followed by its swapped twins if pairs are trained on both ways round.
         rows: rows of `train` without the twins.
         device: where to compute.
@@ -56,29 +65,22 @@ def train_best(
     Raises:
         UserError: the loss of a rate is no longer a finite number.
     """
-    rates, objective = spec.settings.learning_rates, objective_of(data, spec.settings)
+    rates, objective = settings.learning_rates, objective_of(data, settings)
     train_rows, tuning_rows = np.arange(rows), np.arange(0)
     if len(rates) > 1:
         train_rows, tuning_rows = tuning_split(rows, spec.seed)
     # A row and its twin stay on the same side: the twin of a tuning row is not trained on.
     read = train_rows if len(train) == rows else np.concatenate([train_rows, rows + train_rows])
-    classifiers, trials, tokens = [], [], 0
+    steps = settings.epochs * math.ceil(len(read) / settings.batch_size)
+    models, trials, tokens = [], [], 0
     for rate in rates:
-        classifier = _fresh_classifier(spec, encoder, objective.outputs).to(device)
+        model = fresh(steps).to(device)
         rate_run = f"{run}, learning rate {rate:g}"
-        tokens += train_classifier(classifier, objective, train, read, spec.settings, rate, spec.seed, device, rate_run)
-        classifiers.append(classifier)
+        tokens += train_model(model, objective, train, read, settings, rate, spec.seed, device, rate_run)
+        models.append(model)
         if len(rates) > 1:
-            answers = predict(classifier, objective, train, tuning_rows, device, rate_run)
+            answers = predict(model, objective, train, tuning_rows, device, rate_run)
             metrics = task_metrics(data.metrics, train.labels[tuning_rows], answers, data.score_range)
             trials.append(Trial(rate, metrics["score"], metrics["loss"]))
     best = max(range(len(trials)), key=lambda index: (trials[index].score, -trials[index].loss), default=0)
-    return Tuned(classifiers[best], rates[best], trials, len(train_rows), len(tuning_rows), tokens)
-
-
-def _fresh_classifier(spec: FinetuneSpec, encoder: Encoder, outputs: int) -> Classifier:
-    """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
-    settings = spec.settings
-    copied = with_dropout(encoder, settings.dropout)
-    torch.manual_seed(spec.seed)
-    return Classifier(copied, outputs, settings.pooling, settings.dropout, settings.head)
+    return Tuned(models[best], rates[best], trials, len(train_rows), len(tuning_rows), tokens)

@@ -33,6 +33,19 @@ SPEC_COLUMNS = (
     "head",
     "pooling",
     "mnli_validation",
+    # Of adapters, and of decoders that answer from a prompt.
+    "rank",
+    "alpha",
+    "targets",
+    "storage",
+    "double_quantization",
+    "initial_rank",
+    "target_rank",
+    "virtual_tokens",
+    "block_size",
+    "gradient_checkpointing",
+    "merge_for_inference",
+    "shots",
 )
 NOTE_SEPARATOR = " | "  # sentences have semicolons of their own
 IDENTITY = ("stage", "model", "task", "method", "seed")
@@ -55,6 +68,8 @@ RUN_COLUMNS = (
 )
 CURVE_IDENTITY = ("model", "pretraining", "generator_size", "seed", "extensions")
 CURVE_COLUMNS = ("step", "tokens", "seconds", "phase")
+# A row a trial; then a `param.<option>` for every searched option and an `importance.<option>`, the same in every row.
+SEARCH_COLUMNS = ("search", "trial", "status", "score", "seconds", "seed")
 
 
 def collect(records: list[Path], runs_csv: Path, curves_csv: Path, comparisons_csv: Path, preset: str) -> None:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import pandas as pd
 
 from electralab.errors import UserError
-from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS
+from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS, SEARCH_COLUMNS
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
 TEXT = (
@@ -27,6 +28,9 @@ TEXT = (
     "recipe",
     "extensions",
     "kind",
+    "targets",
+    "storage",
+    "search",
     "notes",
     "phase",
 )
@@ -38,7 +42,11 @@ COMPARED = {
     "rtd_auc_unigram": "RTD AUC on unigram replacements",
 }
 BASELINES = {"tfidf": "TF-IDF + logistic regression"}
-METRICS = {"accuracy": "accuracy", "f1": "F1", "mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"}
+METRICS = {
+    **{"accuracy": "accuracy", "f1": "F1", "f1_weighted": "weighted F1"},
+    **{"mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"},
+}
+FULL = "full"  # the kind of the methods that train every parameter
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,17 @@ class Runs:
     def finetuned(self) -> pd.DataFrame:
         """Finished fine-tunings."""
         return self.stage("finetune")
+
+    @cached_property
+    def whole_model(self) -> Runs:
+        """Without the methods that train a part of a model, or nothing: what tables and figures about models compare."""
+        return Runs(self.frame[(self.frame["stage"] != "finetune") | (self.frame["kind"] == FULL)])
+
+    @cached_property
+    def kinds(self) -> dict[str, str]:
+        """The kind of every fine-tuning method (`electralab.config.adapters`)."""
+        rows = self.frame[self.frame["stage"] == "finetune"]
+        return dict(zip(rows["method"], rows["kind"]))
 
     @cached_property
     def controls(self) -> set[str]:
@@ -229,6 +248,27 @@ class Runs:
         rows = self._finetunings.get((cell.task, cell.method, model), [])
         return {int(row["seed"]): float(row[column]) for row in rows if not pd.isna(row.get(column))}
 
+    def setting(self, method: str, name: str) -> Any:
+        """What a fine-tuning method was told; None where it has no such option."""
+        rows = self.frame[(self.frame["stage"] == "finetune") & (self.frame["method"] == method)]
+        values = [value for value in rows[name] if not pd.isna(value) and value != ""]
+        return values[0] if values else None
+
+    def typical(self, cell: Cell, model: str, *columns: str) -> float | None:
+        """Median over a model's seeds of the first of these columns that its runs fill."""
+        rows = self._finetunings.get((cell.task, cell.method, model), [])
+        for column in columns:
+            values = [float(row[column]) for row in rows if not pd.isna(row.get(column))]
+            if values:
+                return median(values)
+        return None
+
+    def at_majority(self, cell: Cell, model: str) -> bool:
+        """Whether a model's median accuracy is no better than always answering the most frequent of the scored labels."""
+        accuracy = self.typical(cell, model, "metric.accuracy")
+        rate = self.typical(cell, model, "metric.majority_rate")
+        return accuracy is not None and rate is not None and accuracy <= rate + 1e-9
+
     @cached_property
     def _finetunings(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
         """Finished fine-tunings by task, method and model: tables ask for them thousands of times."""
@@ -341,6 +381,15 @@ def read_curves(path: Path) -> pd.DataFrame:
         UserError: it is missing or is not a curves table.
     """
     return read_table(path, (*CURVE_IDENTITY, *CURVE_COLUMNS))
+
+
+def read_searches(path: Path) -> pd.DataFrame:
+    """Read `searches.csv`.
+
+    Raises:
+        UserError: it is missing or is not a table of trials.
+    """
+    return read_table(path, SEARCH_COLUMNS)
 
 
 def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:

@@ -1,0 +1,1 @@
+"""Adapters, low-bit fine-tuning and searches."""

@@ -1,0 +1,66 @@
+"""How a method makes a model for a task, and what it keeps of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import torch
+
+from electralab.config import FullFinetuning
+from electralab.data.example import Example
+from electralab.electra.encoder import Encoder
+from electralab.finetune.classifier import Classifier, with_dropout
+from electralab.finetune.examples import EncodedExamples, encode_examples
+from electralab.finetune.trained_model import TrainedModel
+from electralab.tokens.tokenizer import TextEncoder
+
+
+class Kept(NamedTuple):
+    """What an approach measured of a trained model, and its numbers of parameters."""
+
+    metrics: dict[str, float]
+    parameters: dict[str, int]
+    notes: list[str]
+
+
+class Approach(Protocol):
+    """The part of a run that depends on the kind of model and method."""
+
+    source: str  # checksum of the weights that it starts from, or how they were drawn
+    tokenizer: str  # checksum
+
+    def encode(self, examples: list[Example], regression: bool, /) -> EncodedExamples:
+        """Examples as token ids."""
+
+    def fresh(self, steps: int, /) -> TrainedModel:
+        """A model that nothing has trained on this task; what is new in it depends on the seed alone."""
+
+    def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples, /) -> Kept:
+        """Write what is worth keeping of a trained model, and measure it."""
+
+
+class WholeEncoder:
+    """Our own encoder with a head; every parameter is trained."""
+
+    def __init__(
+        self, encoder: Encoder, source: str, tokenizer: TextEncoder, settings: FullFinetuning, outputs: int, seed: int
+    ) -> None:
+        self.encoder, self.source, self.text_encoder = encoder, source, tokenizer
+        self.settings, self.outputs, self.seed = settings, outputs, seed
+        self.tokenizer = tokenizer.checksum
+
+    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
+        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
+        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
+
+    def fresh(self, _: int) -> Classifier:
+        """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
+        copied = with_dropout(self.encoder, self.settings.dropout)
+        torch.manual_seed(self.seed)
+        return Classifier(copied, self.outputs, self.settings.pooling, self.settings.dropout, self.settings.head)
+
+    def keep(self, model: TrainedModel, _folder: Path, _validation: EncodedExamples) -> Kept:
+        """Nothing but the number of parameters."""
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Kept({}, {"total": parameters, "trainable": parameters}, [])

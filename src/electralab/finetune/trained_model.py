@@ -1,0 +1,22 @@
+"""What the training loop asks of a model."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class TrainedModel(nn.Module):
+    """Logits [B, outputs] from `forward(input_ids, attention_mask, token_type_ids)`, and two hooks of the loop.
+
+    Only parameters with `requires_grad` are trained. `encoder_layers` is given by models whose parameters are named as
+    our `Classifier`'s are: only those can have layerwise rates.
+    """
+
+    encoder_layers: int | None = None
+
+    def penalty(self) -> Tensor | None:
+        """Added to the loss of the current batch, after its forward pass; None for nothing."""
+        return None
+
+    def after_update(self, step: int) -> None:
+        """Called after update number `step` (from 1), while the gradients are still there."""
