@@ -42,6 +42,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/finetune.smk"
+include: "workflow/rules/compress.smk"
 include: "workflow/rules/report.smk"
 
 

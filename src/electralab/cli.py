@@ -137,6 +137,28 @@ def _finetune(options: argparse.Namespace) -> None:
     )
 
 
+def _search(options: argparse.Namespace) -> None:
+    _limit_threads(options.threads)
+    from electralab.compress.approaches import run_method
+    from electralab.compress.search import Report, SearchSpec, run_search
+    from electralab.files import sha256
+    from electralab.machine import select_device
+    from electralab.plan import FinetuneSpec
+    from electralab.records import RunRecord
+
+    spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
+
+    def run_trial(trial: FinetuneSpec, record: Path, report: Report | None) -> RunRecord:
+        return run_method(
+            trial, record, options.task, options.tokenizer, options.model, options.threads, device, report
+        )
+
+    read = {"task": options.task, "tokenizer": options.tokenizer, "model": options.model}
+    inputs = {name: sha256(path) for name, path in read.items() if path is not None}
+    logs = spec.settings.log_to
+    run_search(spec, options.out, run_trial, inputs=inputs, log_to=logs, threads=options.threads, device=device)
+
+
 def _baseline(options: argparse.Namespace) -> None:
     from electralab.finetune.baseline import run_baseline
     from electralab.plan import BaselineSpec
@@ -146,9 +168,15 @@ def _baseline(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from electralab.report.collect import collect
+    from electralab.report.collect import collect, write_searches
 
     collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
+    trials = []
+    if options.trials:
+        from electralab.compress.search import trial_rows
+
+        trials = [row for search in options.trials for row in trial_rows(search)]
+    write_searches(trials, options.searches)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -162,13 +190,23 @@ def _submission(options: argparse.Namespace) -> None:
 def _table(options: argparse.Namespace) -> None:
     from electralab.report.tables import make_table
 
-    make_table(options.name, options.runs, options.comparisons, options.published, options.csv, options.markdown)
+    make_table(
+        options.name,
+        options.runs,
+        options.comparisons,
+        options.published,
+        options.csv,
+        options.markdown,
+        options.searches,
+    )
 
 
 def _figure(options: argparse.Namespace) -> None:
     from electralab.report.figures import make_figure
 
-    make_figure(options.name, options.runs, options.curves, options.published, options.svg, options.png)
+    make_figure(
+        options.name, options.runs, options.curves, options.published, options.svg, options.png, options.searches
+    )
 
 
 def _limit_threads(threads: int) -> None:
@@ -254,6 +292,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
     add("--out")
 
+    add = verb("search", _search, "search the options of a method")
+    add("--spec", str, help="canonical JSON of the search")
+    add("--task")
+    add("--tokenizer")
+    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
+    add("--threads", int, default=1)
+    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--out")
+
     add = verb("baseline", _baseline, "run a baseline without a network")
     add("--spec", str, help="canonical JSON of the run")
     add("--task")
@@ -265,6 +312,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs")
     add("--curves")
     add("--comparisons")
+    add("--trials", nargs="*", help="results of searches")
+    add("--searches")
 
     add = verb("submission", _submission, "pack test predictions for the GLUE server")
     add("records", nargs="*")
@@ -274,6 +323,7 @@ def _parser() -> argparse.ArgumentParser:
     add("name", str)
     add("--runs")
     add("--comparisons")
+    add("--searches", help="trials of searches")
     add("--published", help="published results, for the tables that show them")
     add("--csv")
     add("--markdown")
@@ -282,6 +332,7 @@ def _parser() -> argparse.ArgumentParser:
     add("name", str)
     add("--runs")
     add("--curves")
+    add("--searches", help="trials of searches")
     add("--published", help="published results, for the figures that show them")
     add("--svg")
     add("--png")

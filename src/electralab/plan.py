@@ -6,6 +6,7 @@ exactly the fields that its stage needs, so that editing one method reruns only 
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 from pydantic import Field
 
 from electralab.config import (
+    AdapterMethod,
     DownloadedModel,
     Experiment,
     FinetuningMethod,
@@ -133,17 +135,36 @@ class Plan:
         ]
 
     @property
+    def search_results(self) -> list[str]:
+        """What the experiment's searches write."""
+        return [f"artifacts/searches/{name}/search.json" for name in self.experiment.run.searches]
+
+    @property
     def tables(self) -> list[str]:
         """Names of the tables that the experiment's runs can fill."""
         pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
         glue = any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs)
-        return pretraining + (["glue"] if self.finetuning_runs else []) + (["vs_published"] if glue else [])
+        glue_tables = (["glue"] if self.finetuning_runs else []) + (["vs_published"] if glue else [])
+        return pretraining + glue_tables + self._method_reports
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
         pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
-        return pretraining + (["glue"] if self.finetuning_runs else [])
+        return pretraining + (["glue"] if self.finetuning_runs else []) + self._method_reports
+
+    @property
+    def _method_reports(self) -> list[str]:
+        """Tables and figures about methods: adapters, a grid over rank and alpha, searches."""
+        used = {method for _, _, method, _ in self.finetuning_runs}
+        adapters = any(isinstance(self.methods[method], AdapterMethod) for method in used)
+        grids = [
+            name
+            for name, grid in self.experiment.grids.items()
+            if set(grid.over) == {"rank", "alpha"} and used & set(self.experiment.expanded(name))
+        ]
+        names = {"adapters": adapters, "lora_grid": grids, "search": self.experiment.run.searches}
+        return [name for name, there in names.items() if there]
 
     @property
     def glue_results(self) -> list[str]:
@@ -282,6 +303,18 @@ class Plan:
             extensions=extensions,
             pretraining_recipe=pretraining.recipe,
         ).canonical()
+
+    def search_spec(self, name: str) -> str:
+        """Canonical JSON of a search: its settings, and the run that every trial varies."""
+        search = self.experiment.searches[name]
+        base = json.loads(self.finetune_spec(search.model, search.task, search.method, search.seed))
+        spec = {"name": name, "settings": search.model_dump(mode="json"), "base": base}
+        return json.dumps(spec, sort_keys=True, separators=(",", ":"))
+
+    def search_inputs(self, name: str) -> dict[str, str]:
+        """What the trials of a search read."""
+        search = self.experiment.searches[name]
+        return self.finetune_inputs(search.model, search.task)
 
     def baseline_spec(self, task: str, method: str) -> str:
         """Canonical JSON of one baseline run."""

@@ -22,7 +22,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from electralab.errors import UserError
 from electralab.files import read_json, write_json
 
-VERSIONED = ("torch", "transformers", "tokenizers", "datasets", "peft", "scikit-learn", "numpy", "snakemake")
+VERSIONED = (
+    *("torch", "transformers", "tokenizers", "datasets", "peft", "bitsandbytes", "optuna"),
+    *("scikit-learn", "numpy", "snakemake"),
+)
 
 
 class _Record(BaseModel):

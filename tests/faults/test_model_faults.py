@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from model_hub import COMMIT, fetch, serve_model, write_bert, write_tokenizer_js
 from safetensors.torch import load_file
 
 from electralab.config import HubModel, LocalModel
-from electralab.data.models import fetch_model
+from electralab.data.models import convert_gguf, fetch_model
 from electralab.electra.convert import load_encoder
 from electralab.errors import UserError
 
@@ -74,6 +75,32 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def parts(folder: Path, listed: object) -> None:
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps(listed))
+
+
+FAULTS |= {
+    "a part is missing": (
+        lambda folder: parts(folder, {"weight_map": {name: f"model-0000{name}-of-00002.safetensors" for name in "12"}}),
+        "model-00002-of-00002.safetensors, a part of its weights, is not there",
+    ),
+    "no list of parts": (lambda folder: parts(folder, {}), "does not list the parts of the weights"),
+    "parts elsewhere": (
+        lambda folder: parts(folder, {"weight_map": {"a": "model-/../../1-of-2.safetensors"}}),
+        "does not list the parts of the weights",
+    ),
+    "an OPT without a tokenizer": (
+        lambda folder: (
+            edit_config(folder, model_type="opt"),
+            (folder / "vocab.txt").rename(folder / "vocab.json"),
+            (folder / "tokenizer.json").unlink(),
+        ),
+        "no tokenizer",
+    ),
+}
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bad_folder_is_told_by_its_name_and_leaves_nothing(folder: Path, tmp_path: Path, fault: str) -> None:
     break_it, told = FAULTS[fault]
@@ -81,6 +108,13 @@ def test_a_bad_folder_is_told_by_its_name_and_leaves_nothing(folder: Path, tmp_p
     message = local_error(folder, tmp_path / "out" / "manifest.json")
     assert told in message and str(folder) in message and ".partial" not in message
     assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_gguf_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "gguf" else find(name))
+    with pytest.raises(UserError, match=r"pip install gguf==0\.19\.0"):
+        convert_gguf(tmp_path / "model.gguf", tmp_path)
 
 
 def test_an_earlier_model_stays_when_the_next_is_bad(folder: Path, tmp_path: Path) -> None:

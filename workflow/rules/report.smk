@@ -11,24 +11,28 @@ localrules:
 
 rule collect:
     input:
-        PLAN.records,
+        records=PLAN.records,
+        searches=PLAN.search_results,
     output:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
         comparisons="results/{name}/comparisons.csv",
+        searches="results/{name}/searches.csv",
     log:
         "logs/report/{name}-collect.log",
     conda:
         "../../envs/electralab.yaml"
     shell:
-        "python -m electralab collect {input:q} --preset {wildcards.name} --runs {output.runs}"
-        " --curves {output.curves} --comparisons {output.comparisons} 2> {log}"
+        "python -m electralab collect {input.records:q} --trials {input.searches:q} --preset {wildcards.name}"
+        " --runs {output.runs} --curves {output.curves} --comparisons {output.comparisons}"
+        " --searches {output.searches} 2> {log}"
 
 
 rule table:
     input:
         runs="results/{name}/runs.csv",
         comparisons="results/{name}/comparisons.csv",
+        searches="results/{name}/searches.csv",
         published=PUBLISHED,
     output:
         csv=report(
@@ -46,13 +50,14 @@ rule table:
         "../../envs/electralab.yaml"
     shell:
         "python -m electralab table {wildcards.table} --runs {input.runs} --comparisons {input.comparisons}"
-        " --published {input.published:q} --csv {output.csv} --markdown {output.markdown} 2> {log}"
+        " --searches {input.searches} --published {input.published:q} --csv {output.csv} --markdown {output.markdown} 2> {log}"
 
 
 rule figure:
     input:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
+        searches="results/{name}/searches.csv",
         published=PUBLISHED,
     output:
         svg=report(
@@ -70,7 +75,7 @@ rule figure:
         "../../envs/electralab.yaml"
     shell:
         "python -m electralab figure {wildcards.figure} --runs {input.runs} --curves {input.curves}"
-        " --published {input.published:q} --svg {output.svg} --png {output.png} 2> {log}"
+        " --searches {input.searches} --published {input.published:q} --svg {output.svg} --png {output.png} 2> {log}"
 
 
 rule submission:

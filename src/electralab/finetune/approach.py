@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import torch
+from torch import nn
 
 from electralab.config import FullFinetuning
 from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
 from electralab.finetune.classifier import Classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, encode_examples
+from electralab.finetune.inference import inference_seconds
+from electralab.finetune.objective import Objective
 from electralab.finetune.trained_model import TrainedModel
 from electralab.tokens.tokenizer import TextEncoder
 
@@ -44,10 +47,17 @@ class WholeEncoder:
     """Our own encoder with a head; every parameter is trained."""
 
     def __init__(
-        self, encoder: Encoder, source: str, tokenizer: TextEncoder, settings: FullFinetuning, outputs: int, seed: int
+        self,
+        encoder: Encoder,
+        source: str,
+        tokenizer: TextEncoder,
+        settings: FullFinetuning,
+        objective: Objective,
+        seed: int,
+        device: str,
     ) -> None:
         self.encoder, self.source, self.text_encoder = encoder, source, tokenizer
-        self.settings, self.outputs, self.seed = settings, outputs, seed
+        self.settings, self.objective, self.seed, self.device = settings, objective, seed, device
         self.tokenizer = tokenizer.checksum
 
     def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
@@ -58,9 +68,27 @@ class WholeEncoder:
         """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
         copied = with_dropout(self.encoder, self.settings.dropout)
         torch.manual_seed(self.seed)
-        return Classifier(copied, self.outputs, self.settings.pooling, self.settings.dropout, self.settings.head)
+        return Classifier(
+            copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, self.settings.head
+        )
 
-    def keep(self, model: TrainedModel, _folder: Path, _validation: EncodedExamples) -> Kept:
-        """Nothing but the number of parameters."""
-        parameters = sum(parameter.numel() for parameter in model.parameters())
-        return Kept({}, {"total": parameters, "trainable": parameters}, [])
+    def keep(self, model: TrainedModel, _folder: Path, validation: EncodedExamples) -> Kept:
+        """No weights; the number of parameters and the time to answer."""
+        assert isinstance(model, Classifier)
+        return whole_model(model, model.head, self.objective, validation, self.device)
+
+
+def whole_model(
+    model: TrainedModel, head: nn.Module | None, objective: Objective, validation: EncodedExamples, device: str
+) -> Kept:
+    """What a model costs of which every parameter is trained."""
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    head_parameters = 0 if head is None else sum(parameter.numel() for parameter in head.parameters())
+    seconds = inference_seconds({"whole": model}, objective, validation, device)["whole"]
+    metrics = {
+        "trainable_parameters": parameters,
+        "head_parameters": head_parameters,
+        "base_parameters": parameters,
+        "inference_seconds": seconds,
+    }
+    return Kept(metrics, {"total": parameters, "trainable": parameters}, [])

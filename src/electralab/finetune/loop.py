@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,7 @@ def train_model(
     seed: int,
     device: str,
     run: str,
+    after_epoch: Callable[[int], None] | None = None,
 ) -> int:
     """Train in place on the given rows; return the number of real tokens read.
 
@@ -48,6 +50,7 @@ def train_model(
         seed: draws the batches.
         device: where to compute.
         run: names the run in progress and errors.
+        after_epoch: called with the number of every finished epoch, from 1; may evaluate the model.
 
     Raises:
         UserError: the loss is no longer a finite number.
@@ -81,6 +84,9 @@ def train_model(
             if bar.disable:
                 shown = f"epoch {epoch + 1}/{settings.epochs}, loss {total / len(batches):.3f}"
                 print(f"{run}: {shown}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+            if after_epoch is not None:
+                after_epoch(epoch + 1)
+                model.train()
     return settings.epochs * int(lengths[rows].sum())
 
 

@@ -27,7 +27,7 @@ def task_metrics(
 
     Returns:
         `score` and `degenerate`, which is 1 when every prediction is the same: such a run has learnt nothing, and a
-        mean must not hide it. With classes also `accuracy`, `f1`, `mcc`, `majority_rate` (the accuracy of always
+        mean must not hide it. With classes also `accuracy`, `f1`, `f1_weighted`, `mcc`, `majority_rate` (the accuracy of always
         answering the split's most frequent label) and `loss` (cross-entropy in nats); of a regression `pearson`,
         `spearman` and `loss` (mean squared error). A correlation that is not defined is 0 and degenerate, never NaN.
     """
@@ -41,7 +41,8 @@ def task_metrics(
 def classification_metrics(labels: npt.NDArray[np.int64], log_probabilities: Floats) -> dict[str, float]:
     """Every metric of class numbers [N] and log-probabilities [N, classes].
 
-    `f1` is that of class 1 with two classes (GLUE) and the macro average with more.
+    `f1` is that of class 1 with two classes (GLUE) and the macro average with more; `f1_weighted` weighs classes by
+    their rows.
     """
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -52,6 +53,7 @@ def classification_metrics(labels: npt.NDArray[np.int64], log_probabilities: Flo
         "majority_rate": float(np.bincount(labels).max() / len(labels)),
         "degenerate": float(len(np.unique(predictions)) == 1),
         "f1": float(f1_score(labels, predictions, average=average, zero_division=0)),
+        "f1_weighted": float(f1_score(labels, predictions, average="weighted", zero_division=0)),
         "mcc": float(matthews_corrcoef(labels, predictions)),
         "loss": float(-log_probabilities[np.arange(len(labels)), labels].mean()),
     }

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import torch
 
-from electralab.electra.convert import OLDER_WEIGHTS, WEIGHTS, load_encoder
+from electralab.data.models import weight_files
+from electralab.data.sources import files_checksum
+from electralab.electra.convert import load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
-from electralab.files import read_json, sha256
+from electralab.files import read_json
 from electralab.plan import FinetuneSpec, RandomInit
 from electralab.tokens.tokenizer import TextEncoder
 
@@ -33,7 +35,7 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
         return _untrained(spec.random_init, spec.seed, tokenizer), origin
     if model is None:
         raise UserError(f"model {spec.model} has weights: name its run record or manifest with --model")
-    folder = _weights_folder(spec, model)
+    folder = weights_folder(spec, model)
     encoder, config = load_encoder(folder)
     if spec.settings.max_length > config.max_positions:
         raise UserError(
@@ -45,15 +47,25 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
             f"the tokenizer has {tokenizer.vocab_size} entries and {folder} embeds {config.vocab_size}: "
             "use the tokenizer that the model was trained with"
         )
-    checksum = sha256(next(path for file in (WEIGHTS, OLDER_WEIGHTS) if (path := folder / file).exists()))
+    return encoder, checked_weights(spec, folder, model)
+
+
+def checked_weights(spec: FinetuneSpec, folder: Path, model: Path) -> str:
+    """The checksum of a model's weights.
+
+    Raises:
+        UserError: they are not those that the manifest of a downloaded model vouches for.
+    """
+    checksum = files_checksum(weight_files(folder))
     if spec.downloaded is not None and checksum != read_json(model).get("sha256"):
         raise UserError(
             f"the weights in {folder} are not those of {model}: delete the folder and fetch {spec.model} again"
         )
-    return encoder, checksum
+    return checksum
 
 
-def _weights_folder(spec: FinetuneSpec, model: Path) -> Path:
+def weights_folder(spec: FinetuneSpec, model: Path) -> Path:
+    """The Hugging Face directory that a run record or a manifest vouches for."""
     if spec.downloaded is not None:
         return model.parent
     if spec.snapshot is not None:

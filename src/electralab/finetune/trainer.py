@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ from electralab.finetune.evaluation import (
 )
 from electralab.finetune.examples import sample_examples, swapped_pairs
 from electralab.finetune.loop import predict
-from electralab.finetune.metrics import Floats
+from electralab.finetune.metrics import Floats, task_metrics
 from electralab.finetune.objective import objective_of
 from electralab.finetune.predictions import predictions_name
+from electralab.finetune.trained_model import TrainedModel
 from electralab.finetune.tuning import Tuned, train_best
 from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, write_record
@@ -39,6 +41,7 @@ def run_finetuning(
     make_approach: Callable[[TaskData], Approach],
     threads: int,
     device: str,
+    after_epoch: Callable[[int, float], None] | None = None,
 ) -> RunRecord:
     """Fine-tune, score the validation rows once, write the predictions of every split and then the run record.
 
@@ -53,6 +56,7 @@ def run_finetuning(
         make_approach: what the kind of model and method do with a task.
         threads: CPU threads.
         device: `cpu`, `cuda` or `cuda:N`.
+        after_epoch: called with the number of every finished epoch and the score of the validation rows.
 
     Raises:
         UserError: model and tokenizer do not fit, a row to be scored has no label, or the loss is no longer a finite
@@ -73,19 +77,29 @@ def run_finetuning(
     doubled = settings.double_unordered and data.unordered
     twins = swapped_pairs(sample) if doubled else []
     train = approach.encode([*sample, *twins], data.regression)
-    tuned = train_best(spec, settings, data, approach.fresh, train, len(sample), device, run)
+    objective = objective_of(data, settings)
 
-    def answer(examples: list[Example]) -> Floats:
+    def answer(examples: list[Example], model: TrainedModel) -> Floats:
         encoded = approach.encode(examples, data.regression)
-        return predict(tuned.model, objective_of(data, settings), encoded, np.arange(len(encoded)), device, run)
+        return predict(model, objective, encoded, np.arange(len(encoded)), device, run)
 
-    metrics, answers = evaluate(data, answer, settings.mnli_validation)
+    def score_epoch(epoch: int, model: TrainedModel) -> None:
+        assert after_epoch is not None
+        labels = np.array([example.label for example in data.validation])
+        scores = task_metrics(data.metrics, labels, answer(data.validation, model), data.score_range)
+        after_epoch(epoch, scores["score"])
+
+    on_epoch = None if after_epoch is None else score_epoch
+    tuned = train_best(spec, settings, data, approach.fresh, train, len(sample), device, run, on_epoch)
+
+    metrics, answers = evaluate(data, partial(answer, model=tuned.model), settings.mnli_validation)
     metrics |= row_counts(task, data)
     metrics |= {
         "train_rows": tuned.train_rows,
         "tuning_rows": tuned.tuning_rows,
         "learning_rate": tuned.learning_rate,
         "epochs": settings.epochs,
+        "train_seconds": tuned.seconds,
     }
     for trial in tuned.trials:
         metrics[f"tuning_{data.metrics[0]}_at_{trial.learning_rate:g}"] = trial.score

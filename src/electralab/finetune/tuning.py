@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -34,6 +36,7 @@ class Tuned(NamedTuple):
     trials: list[Trial]  # empty where there was no choice
     train_rows: int  # without swapped twins
     tuning_rows: int
+    seconds: float  # of training the chosen model
     tokens: int  # real tokens read in training, those of the rejected rates included
 
 
@@ -46,6 +49,7 @@ def train_best(
     rows: int,
     device: str,
     run: str,
+    after_epoch: Callable[[int, TrainedModel], None] | None = None,
 ) -> Tuned:
     """Train with every learning rate and keep the best.
 
@@ -61,6 +65,7 @@ def train_best(
         rows: rows of `train` without the twins.
         device: where to compute.
         run: names the run in progress and errors.
+        after_epoch: called with the number of every finished epoch, from 1, and the model.
 
     Raises:
         UserError: the loss of a rate is no longer a finite number.
@@ -72,15 +77,22 @@ def train_best(
     # A row and its twin stay on the same side: the twin of a tuning row is not trained on.
     read = train_rows if len(train) == rows else np.concatenate([train_rows, rows + train_rows])
     steps = settings.epochs * math.ceil(len(read) / settings.batch_size)
-    models, trials, tokens = [], [], 0
+    models, seconds, trials, tokens = [], [], [], 0
     for rate in rates:
         model = fresh(steps).to(device)
         rate_run = f"{run}, learning rate {rate:g}"
-        tokens += train_model(model, objective, train, read, settings, rate, spec.seed, device, rate_run)
+        on_epoch = None if after_epoch is None else partial(_with_model, after_epoch, model)
+        started = time.perf_counter()
+        tokens += train_model(model, objective, train, read, settings, rate, spec.seed, device, rate_run, on_epoch)
+        seconds.append(time.perf_counter() - started)
         models.append(model)
         if len(rates) > 1:
             answers = predict(model, objective, train, tuning_rows, device, rate_run)
             metrics = task_metrics(data.metrics, train.labels[tuning_rows], answers, data.score_range)
             trials.append(Trial(rate, metrics["score"], metrics["loss"]))
     best = max(range(len(trials)), key=lambda index: (trials[index].score, -trials[index].loss), default=0)
-    return Tuned(models[best], rates[best], trials, len(train_rows), len(tuning_rows), tokens)
+    return Tuned(models[best], rates[best], trials, len(train_rows), len(tuning_rows), seconds[best], tokens)
+
+
+def _with_model(after_epoch: Callable[[int, TrainedModel], None], model: TrainedModel, epoch: int) -> None:
+    after_epoch(epoch, model)

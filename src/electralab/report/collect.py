@@ -72,6 +72,13 @@ CURVE_COLUMNS = ("step", "tokens", "seconds", "phase")
 SEARCH_COLUMNS = ("search", "trial", "status", "score", "seconds", "seed")
 
 
+def write_searches(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write `searches.csv`, a row a trial; only its header where the experiment has no search."""
+    frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(SEARCH_COLUMNS))
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
 def collect(records: list[Path], runs_csv: Path, curves_csv: Path, comparisons_csv: Path, preset: str) -> None:
     """Flatten run records into `runs.csv`, their pretraining evaluations into `curves.csv`, and compare predictions.
 

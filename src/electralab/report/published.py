@@ -16,6 +16,7 @@ COLUMNS = (
     "model_id",
     "pretraining_corpus",
     "pretraining_steps",
+    "parameters_millions",
     "method",
     "task_id",
     "split",
@@ -113,5 +114,6 @@ def qlora_collapse(published: pd.DataFrame) -> str | None:
     return (
         f"Published QLoRA of efficient ELECTRA on MRPC: accuracy {values['accuracy']:.3f}, F1 {values['f1']:.3f}; "
         f"{'exactly what' if same else 'while'} always answering `paraphrase` scores on the {MRPC_ROWS} validation "
-        f"rows ({constant['accuracy']:.3f}, {constant['f1']:.3f}). Its head was stored in 4 bits and never trained."
+        f"rows ({constant['accuracy']:.3f}, {constant['f1']:.3f}). Its number of trained parameters lacks half of the "
+        "head's dense layer: the head was packed into 4 bits, where nothing can train it."
     )

@@ -101,7 +101,7 @@ class Runs:
 
     @cached_property
     def whole_model(self) -> Runs:
-        """Without the methods that train a part of a model, or nothing: what tables and figures about models compare."""
+        """Without the methods that train a part of a model, or nothing: what tables about models compare."""
         return Runs(self.frame[(self.frame["stage"] != "finetune") | (self.frame["kind"] == FULL)])
 
     @cached_property
@@ -264,7 +264,7 @@ class Runs:
         return None
 
     def at_majority(self, cell: Cell, model: str) -> bool:
-        """Whether a model's median accuracy is no better than always answering the most frequent of the scored labels."""
+        """Whether a model's median accuracy is no better than always answering the most frequent scored label."""
         accuracy = self.typical(cell, model, "metric.accuracy")
         rate = self.typical(cell, model, "metric.majority_rate")
         return accuracy is not None and rate is not None and accuracy <= rate + 1e-9

@@ -5,26 +5,41 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import pandas as pd
 from matplotlib.figure import Figure
 
 from electralab.errors import UserError
+from electralab.report.figures.adapters import adapters, compared
 from electralab.report.figures.generator_size import generator_size
 from electralab.report.figures.glue import glue
+from electralab.report.figures.lora_grid import filled, lora_grid
+from electralab.report.figures.search import search
 from electralab.report.figures.style import house_style, save
 from electralab.report.figures.training_curves import training_curves
 from electralab.report.published import read_published
-from electralab.report.runs import Runs, read_curves, read_runs
+from electralab.report.runs import FULL, Runs, read_curves, read_runs, read_searches
 
-FIGURES: dict[str, Callable[[Runs, pd.DataFrame, pd.DataFrame], Figure]] = {
-    "training_curves": lambda runs, curves, _: training_curves(runs, curves),
-    "generator_size": lambda runs, *_: generator_size(runs),
-    "glue": lambda runs, _, published: glue(runs, published),
+# Of runs, curves, published results and, where the experiment has searches, their trials. As in tables, models are
+# compared fine-tuned whole, and adapters have figures of their own.
+FIGURES: dict[str, Callable[..., Figure]] = {
+    "training_curves": lambda runs, curves, *_: training_curves(runs.whole_model, curves),
+    "generator_size": lambda runs, *_: generator_size(runs.whole_model),
+    "glue": lambda runs, _, published, *__: glue(runs.whole_model, published),
+    "adapters": lambda runs, *_: adapters(runs),
+    "lora_grid": lambda runs, *_: lora_grid(runs),
+    "search": lambda _, __, ___, searches=None: search(searches),
 }
-OF_FINETUNING = ("glue",)
+OF_METHODS = ("adapters", "lora_grid", "search")
 
 
-def make_figure(name: str, runs_csv: Path, curves_csv: Path, published_csv: Path, out_svg: Path, out_png: Path) -> None:
+def make_figure(
+    name: str,
+    runs_csv: Path,
+    curves_csv: Path,
+    published_csv: Path,
+    out_svg: Path,
+    out_png: Path,
+    searches_csv: Path | None = None,
+) -> None:
     """Draw one figure as SVG and PNG.
 
     Raises:
@@ -33,9 +48,22 @@ def make_figure(name: str, runs_csv: Path, curves_csv: Path, published_csv: Path
     if name not in FIGURES:
         raise UserError(f"unknown figure {name!r}; allowed: {', '.join(FIGURES)}")
     runs, curves, published = read_runs(runs_csv), read_curves(curves_csv), read_published(published_csv)
-    if name in OF_FINETUNING and runs.finetuned.empty:
-        raise UserError(f"{runs_csv} has no finished fine-tuning: nothing to draw in figure {name}")
-    if name not in OF_FINETUNING and not runs.models:
-        raise UserError(f"{runs_csv} has no finished pretraining: nothing to draw in figure {name}")
+    searches = read_searches(searches_csv) if searches_csv else None
+    what = _missing(name, runs)
+    if what:
+        raise UserError(f"{runs_csv} has no finished {what}: nothing to draw in figure {name}")
     with house_style():
-        save(FIGURES[name](runs, curves, published), out_svg, out_png)
+        save(FIGURES[name](runs, curves, published, searches), out_svg, out_png)
+
+
+def _missing(name: str, runs: Runs) -> str | None:
+    """The runs that a figure cannot do without and that are not there."""
+    if name == "search":
+        return None
+    if name == "glue":
+        return None if FULL in set(runs.finetuned["kind"]) else "fine-tuning"
+    if name == "adapters":
+        return None if compared(runs) else "run of an adapter"
+    if name == "lora_grid":
+        return None if filled(runs) else "run of a grid over rank and alpha"
+    return None if runs.models else "pretraining"

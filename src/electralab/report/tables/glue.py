@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -90,7 +89,7 @@ def _cell_text(runs: Runs, score: Score, model: str) -> str:
     if summary is None:
         return ABSENT
     marks = "†" if runs.degenerate_runs(score.cell, model) else ""
-    marks += "‡" if score.id != "ax" and at_or_below_majority(runs, score.cell, model) else ""
+    marks += "‡" if score.id != "ax" and runs.at_majority(score.cell, model) else ""
     return f"{_median_text(summary.median, summary)}{' ' if marks else ''}{marks}"
 
 
@@ -103,12 +102,6 @@ def _median_text(value: float, summary: Summary | None) -> str:
 def _majority(runs: Runs, score: Score) -> float | None:
     """The majority rate that a run reports is that of its first validation set."""
     return None if score.id in ELSEWHERE else runs.majority_score(score.cell.task, score.metric)
-
-
-def at_or_below_majority(runs: Runs, cell: Cell, model: str) -> bool:
-    """Whether a model's median accuracy is no better than always answering the most frequent label."""
-    rate, values = runs.task_value(cell.task, "majority_rate"), runs.by_seed(cell, model, "accuracy").values()
-    return rate is not None and bool(values) and median(values) <= rate + 1e-9
 
 
 def _averages(runs: Runs, of_sets: Sequence[Average]) -> Section:
@@ -128,7 +121,7 @@ def _columns(runs: Runs, score: Score, model: str) -> dict[str, Any]:
         row |= {"worst": summary.minimum, "best": summary.maximum}
     row["degenerate_runs"] = runs.degenerate_runs(cell, model)
     row["majority_rate"] = runs.task_value(cell.task, "majority_rate")
-    row["at_or_below_majority"] = score.id != "ax" and at_or_below_majority(runs, cell, model)
+    row["at_or_below_majority"] = score.id != "ax" and runs.at_majority(cell, model)
     of_validation = score.id not in ELSEWHERE
     for name in ("train_rows", "official_train_rows", "validation_rows", "official_validation_rows"):
         if of_validation or "validation" not in name:
@@ -229,7 +222,7 @@ def _better(row: Any) -> tuple[str, str, float, float, float, float] | None:
 def _majority_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     notes = []
     for cell in cells:
-        models = [model for model in runs.finetuned_models if at_or_below_majority(runs, cell, model)]
+        models = [model for model in runs.finetuned_models if runs.at_majority(cell, model)]
         if models:
             rate = number(runs.task_value(cell.task, "majority_rate"))
             trap = f" {WNLI_TRAP}." if runs.glue(cell.task) == "wnli" else ""

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
+from statistics import median
 from typing import Any
 
 import pandas as pd
 
 from electralab.report import footnotes
-from electralab.report.markdown import Section, Table, count, listing, number
-from electralab.report.published import SMALL, SMALL_RELEASED, full_finetunings
+from electralab.report.markdown import Section, Table, count, listing
+from electralab.report.published import SMALL, SMALL_RELEASED, STUDIES, qlora_collapse
 from electralab.report.results import Results
-from electralab.report.runs import METRICS, Cell, Runs, parse_model
+from electralab.report.runs import FULL, METRICS, Cell, Runs, parse_model
 from electralab.report.scores import Average, averages, scores
+from electralab.report.tables.published_adapters import methods_differ, nearest, same_collapse, sizes, with_kinds
 
 # What a model without published numbers of its own is shown against: the paper and its authors' code.
 YARDSTICKS = ("electra_paper", "google_electra")
@@ -25,7 +28,8 @@ MNLI_VARIANTS = {
     "mnli_unstated": "whether their MNLI is matched or mismatched is not stated",
 }
 OURS = ("row", "model", "task_id", "metric", "method", "recipe", "seeds", "ours")
-THEIRS = ("system", "their_model", "published", "difference", "comparable", "why")
+THEIRS = ("system", "their_model", "their_method", "published", "difference", "comparable", "why")
+SPLITS = {"test": "the test split", "validation sample": "a sample of the validation split"}
 AS_PUBLISHED = ("split", "protocol", "source", "notes")
 
 
@@ -43,20 +47,26 @@ class Ours:
 
 
 def vs_published(results: Results) -> Table:
-    """Every score of ours with a published counterpart: value, difference, their protocol, comparable or not, why."""
-    runs, published = results.runs, full_finetunings(results.published)
-    rows = [
-        _row(runs, ours, theirs, model_ids)
-        for ours in our_numbers(runs)
-        for model_ids in [published_ids(runs, ours.model)]
-        for theirs in _matching(published, ours, model_ids).to_dict("records")
-    ]
+    """Every score of ours with a published counterpart: value, difference, their protocol, comparable or not, why.
+
+    A method stands beside published ones of its kind. Adapters also stand beside what is trained and stored in theirs.
+    """
+    runs, published = results.runs, with_kinds(results.published)
+    rows = []
+    for ours in our_numbers(runs):
+        ids = published_ids(runs, ours.model)
+        found = _matching(published, runs, ours, ids)
+        rows += [_row(runs, ours, theirs, judge(runs, ours, theirs, ids)) for theirs in found.to_dict("records")]
+        rows += _sizes(published, runs, ours, ids)
     frame = pd.DataFrame(rows, columns=[*OURS, *THEIRS, *AS_PUBLISHED])
     if not rows:
         return Table("Beside published results", _nothing(runs), frame, [], footnotes.unfinished(runs))
-    heads = ["Task", "Ours", "Published", "Difference", "Their model", "Source", "Their protocol", "Comparable"]
+    heads = ["Task", "Method", "Ours", "Published", "Difference", "Their model", "Their method", "Source"]
+    heads += ["Their protocol", "Comparable"]
     sections = [
-        Section(runs.title(str(model)), heads, [_text(row) for row in own.to_dict("records")], text=heads[4:])
+        Section(
+            runs.title(str(model)), heads, [_text(row) for row in own.to_dict("records")], text=[heads[1], *heads[5:]]
+        )
         for model, own in frame.groupby("model", sort=False)
     ]
     about = (
@@ -64,12 +74,27 @@ def vs_published(results: Results) -> Table:
         "the medians); the difference is ours minus theirs. `Comparable` says `yes`, `roughly` where only the seeds or "
         "the protocol differ, or `no` and why."
     )
+    return Table(
+        "Beside published results", about, frame, sections, [*_notes(results, frame), *footnotes.unfinished(runs)]
+    )
+
+
+def _notes(results: Results, frame: pd.DataFrame) -> list[str]:
+    runs = results.runs
     notes = [
         "Published numbers, their sources and their units: `reference/published_results.csv` and its README.",
         f"A model without published numbers of its own stands beside ELECTRA-Small's of {listing(YARDSTICKS)}, for "
         "scale only.",
     ]
-    return Table("Beside published results", about, frame, sections, [*notes, *footnotes.unfinished(runs)])
+    studies = [system for system in STUDIES if (frame["system"] == system).any()]
+    if studies and any(kind != FULL for kind in runs.kinds.values()):
+        notes.append(
+            f"Adapters stand beside {listing(studies)}: of every table there the row of the same kind with the nearest "
+            "rank and alpha; where the model has no such row, other models', for scale only."
+        )
+    packed = (frame["system"] == "electra_pytorch_hpml") & frame["their_method"].str.startswith("QLoRA")
+    collapse = qlora_collapse(results.published) if packed.any() else None
+    return notes + ([collapse] if collapse else [])
 
 
 def _nothing(runs: Runs) -> str:
@@ -88,6 +113,10 @@ def our_numbers(runs: Runs) -> list[Ours]:
             if summary:
                 cells, method = (score.cell,), score.cell.method
                 found.append(Ours(model, score.id, score.metric, method, cells, summary.median, summary.n))
+            weighted = list(runs.by_seed(score.cell, model, "f1_weighted").values())
+            if score.main and weighted:  # what the study of OPT reports beside accuracy
+                own = (score.cell.method, (score.cell,), median(weighted), len(weighted))
+                found.append(Ours(model, score.id, "f1_weighted", *own))
         found += [_of_average(average) for average in of_sets if average.model == model]
     return found
 
@@ -117,21 +146,64 @@ def _same_model(model_id: str, ids: Sequence[str]) -> bool:
     return model_id.rpartition("/")[2].lower() in {one.rpartition("/")[2].lower() for one in ids}
 
 
-def _matching(published: pd.DataFrame, ours: Ours, ids: Sequence[str]) -> pd.DataFrame:
-    """Rows about the same model; where there is none, ELECTRA-Small's on the validation split."""
+def kind_of(runs: Runs, ours: Ours) -> str | None:
+    """The kind of the methods behind a number; None where they differ."""
+    kinds = {runs.kinds[cell.method] for cell in ours.cells}
+    return kinds.pop() if len(kinds) == 1 else None
+
+
+def _matching(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) -> pd.DataFrame:
+    """Rows about the same model and kind of method; where there is none, those of the yardsticks."""
+    kind = kind_of(runs, ours)
     task_ids = (ours.id, *MNLI_VARIANTS) if ours.id == "mnli" else (ours.id,)
-    rows = published[published["task_id"].isin(task_ids)]
+    rows = published[(published["kind"] == kind) & (published["statistic"] == "score")]
+    rows = rows[rows["task_id"].isin(task_ids)]
     same = rows[rows["model_id"].map(lambda model_id: _same_model(model_id, ids)).astype(bool)]
     same = same[same["metric"].isin((ours.metric, "unstated"))]
+    of_studies = rows[rows["system"].isin(_studies(ours.id)) & (rows["metric"] == ours.metric)]
+    if kind != FULL:
+        return nearest(of_studies if same.empty else same, runs, ours.method)
     if not same.empty:
         return same
     yardsticks = rows["system"].isin(YARDSTICKS) & rows["model_id"].isin((SMALL, SMALL_RELEASED))
     finished = rows["pretraining_steps"] >= SMALL_STEPS
-    return rows[yardsticks & finished & (rows["split"] == "validation") & (rows["metric"] == ours.metric)]
+    found = rows[yardsticks & finished & (rows["split"] == "validation") & (rows["metric"] == ours.metric)]
+    return pd.concat([found, of_studies]) if _has_adapters(runs, ours) else found
 
 
-def _row(runs: Runs, ours: Ours, theirs: Mapping[Hashable, Any], ids: Sequence[str]) -> dict[str, Any]:
-    comparable, why = judge(runs, ours, theirs, ids)
+def _studies(task_id: str) -> list[str]:
+    return [system for system, task in STUDIES.items() if task == task_id]
+
+
+def _has_adapters(runs: Runs, ours: Ours) -> bool:
+    """Whether the model has other methods than full fine-tuning on the task: they are read against it."""
+    tasks = {cell.task for cell in ours.cells}
+    rows = runs.finetuned
+    rows = rows[(rows["model"] == ours.model) & rows["task"].isin(tasks)]
+    return bool((rows["kind"] != FULL).any())
+
+
+def _sizes(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) -> list[dict[str, Any]]:
+    """What a method trains and stores beside what the studies of its task say, once a task."""
+    if not _studies(ours.id) or ours.metric != runs.metric(ours.cells[0].task) or len(ours.cells) != 1:
+        return []
+    if not _has_adapters(runs, ours):
+        return []
+    systems, found = _studies(ours.id), []
+    same = partial(_same_model, ids=ids)
+    for size in sizes(published, runs, ours.cells[0], ours.model, systems, same):
+        against, short = methods_differ(runs, ours.method, size.theirs)
+        if not same(size.theirs["model_id"]):
+            against.insert(0, "another model")
+        short += size.reservations
+        comparable = "no" if against else "roughly" if short else "yes"
+        of_size = replace(ours, id=size.theirs["task_id"], metric=size.metric, value=size.ours)
+        found.append(_row(runs, of_size, size.theirs, (comparable, against + short)))
+    return found
+
+
+def _row(runs: Runs, ours: Ours, theirs: Mapping[Hashable, Any], verdict: tuple[str, list[str]]) -> dict[str, Any]:
+    comparable, why = verdict
     recipes = sorted({str(recipe) for cell in ours.cells for recipe in _own(runs, cell, ours.model)["recipe"]})
     return {
         "row": runs.title(ours.model),
@@ -143,6 +215,7 @@ def _row(runs: Runs, ours: Ours, theirs: Mapping[Hashable, Any], ids: Sequence[s
         "seeds": ours.seeds,
         "ours": ours.value,
         "their_model": theirs["model"],
+        "their_method": theirs["method"],
         "published": theirs["value"],
         "difference": ours.value - theirs["value"],
         "comparable": comparable,
@@ -157,17 +230,24 @@ def judge(runs: Runs, ours: Ours, theirs: Mapping[Hashable, Any], ids: Sequence[
     if not against and not runs.is_downloaded(ours.model):
         against += _pretraining_differs(runs, ours.model, theirs)
     if theirs["split"] != "validation":
-        against.append("theirs is on the test split")
+        against.append(f"theirs is on {SPLITS.get(theirs['split'], 'another split')}")
     if theirs["metric"] != ours.metric:
         against.append("their metric is not stated")
     if theirs["task_id"] != ours.id:
         against.append(MNLI_VARIANTS[theirs["task_id"]])
     against += _rows_differ(runs, ours)
-    if any(runs.degenerate_runs(cell, ours.model) for cell in ours.cells):
+    of_methods, reservations = methods_differ(runs, ours.cells[0].method, theirs)
+    against += of_methods
+    collapse = same_collapse(runs, ours.cells[0].method, theirs)
+    if any(runs.degenerate_runs(cell, ours.model) for cell in ours.cells) and not collapse:
         against.append("ours has degenerate runs")
     if against:
         return "no", against
     short = [] if ours.seeds >= 3 else [f"ours has {ours.seeds} seed{'s' if ours.seeds != 1 else ''}"]
+    short += reservations
+    if collapse:
+        is_too = "as is ours" if runs.at_majority(ours.cells[0], ours.model) else "ours is not"
+        short.append(f"theirs is the majority class, its head packed in 4 bits and untrained; {is_too}")
     short += [] if theirs["protocol"].startswith("median") else [f"theirs: {theirs['protocol']}"]
     return ("roughly" if short else "yes"), short
 
@@ -208,12 +288,23 @@ def _text(row: Mapping[Hashable, Any]) -> list[str]:
     metric = METRICS.get(row["metric"], row["metric"])
     why = f": {row['why']}" if row["why"] else ""
     return [
-        f"{row['task_id']} ({metric})",
-        f"{number(row['ours'])} (n={row['seeds']})",
-        number(row["published"]),
-        f"{row['difference']:+.3f}",
+        f"{row['task_id']} ({metric.replace('_', ' ')})",
+        row["method"],
+        f"{_value(row['metric'], row['ours'])} (n={row['seeds']})",
+        _value(row["metric"], row["published"]),
+        _value(row["metric"], row["difference"], "+"),
         row["their_model"],
+        row["their_method"],
         row["system"],
         row["protocol"] or "not stated",
         f"{row['comparable']}{why}",
     ]
+
+
+def _value(metric: str, value: float, sign: str = "") -> str:
+    """A score, a number of parameters, a share in percent or megabytes."""
+    if metric == "trainable":
+        return f"{value:{sign},.0f}"
+    if metric == "trainable_share":
+        return f"{100 * value:{sign}.2f} %"
+    return f"{value:{sign}.1f} MB" if metric in ("gpu_memory", "size") else f"{value:{sign}.3f}"

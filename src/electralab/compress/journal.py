@@ -1,0 +1,184 @@
+"""An Optuna study that any number of workers share through one folder, and that outlives all of them.
+
+A worker holds the kernel's lock on the trial that it runs. The kernel frees it when the worker dies, however it dies,
+so a trial that is under way in the journal and whose lock is free has lost its worker, and the next one takes it over,
+with the same number and the same options. The locks are `flock`, which NFS carries from machine to machine (v4, and v3
+with its lock daemon).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from optuna.trial import TrialState
+
+from electralab.errors import UserError
+
+
+@contextmanager
+def opened_study(folder: Path, name: str) -> Iterator[optuna.Study]:
+    """The study of this name in `journal.log`; one of another name is deleted with its trials.
+
+    Raises:
+        UserError: the journal is damaged, or belongs to another study that a process is at work on.
+    """
+    with ExitStack() as stack:
+        # A worker that waits here is not at work yet.
+        with _flock(folder / ".claim", fcntl.LOCK_EX):
+            workers = stack.enter_context(_flock(folder / ".workers", fcntl.LOCK_SH))
+            if (folder / ".workers").read_text() != name:
+                _start_anew(folder, name, workers)
+            study = optuna.create_study(
+                study_name=name,
+                storage=_storage(folder / "journal.log"),
+                direction="maximize",
+                pruner=optuna.pruners.MedianPruner(),
+                load_if_exists=True,
+            )
+        yield study
+
+
+class Claim(NamedTuple):
+    """A trial that is ours until `lock` is closed; or nothing now, and whether others are still at work."""
+
+    trial: optuna.Trial | None
+    lock: IO[bytes] | None
+    busy: Path | None  # the lock file of a trial that another worker runs
+
+
+def claim_trial(study: optuna.Study, folder: Path, trials: int, may_start: bool) -> Claim:
+    """A trial that has lost its worker, else a new one if there are fewer than `trials`.
+
+    Args:
+        study: the study.
+        folder: of the study.
+        trials: how many there shall be.
+        may_start: False to take nothing but trials that have left a record.
+    """
+    with _flock(folder / ".claim", fcntl.LOCK_EX):
+        busy = None
+        for number in _under_way(study, trials):
+            place = trial_folder(folder, number)
+            try:
+                lock = _flock(place / ".worker", fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                busy = busy or place / ".worker"
+                continue
+            trial_id = _under_way(study, trials).get(number)  # its worker may just have told it
+            if trial_id is not None and (may_start or (place / "run.json").exists()):
+                return Claim(optuna.Trial(study, trial_id), lock, None)
+            lock.close()
+        if may_start and len(study.get_trials(deepcopy=False)) < trials:
+            trial = study.ask()
+            return Claim(trial, _flock(trial_folder(folder, trial.number) / ".worker", fcntl.LOCK_EX), None)
+        return Claim(None, None, busy)
+
+
+def wait_for(busy: Path) -> None:
+    """Wait until the worker of another trial has ended or died."""
+    _flock(busy, fcntl.LOCK_EX).close()
+
+
+def trial_folder(folder: Path, number: int) -> Path:
+    """Where a trial leaves its record."""
+    return folder / "trials" / str(number)
+
+
+def _under_way(study: optuna.Study, trials: int) -> dict[int, int]:
+    """Number to Optuna's id of the trials that have not been told, as the journal is now."""
+    found = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+    return {trial.number: trial._trial_id for trial in found if trial.number < trials}
+
+
+def _start_anew(folder: Path, name: str, workers: IO[bytes]) -> None:
+    """Delete what another study left; `workers` is what all that are at work share a lock on, and names their study."""
+    try:
+        fcntl.flock(workers, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(
+            f"another process searches in {folder} with other settings or inputs: wait for it to end or stop it, then "
+            "run again"
+        ) from None
+    if (folder / "journal.log").exists():
+        print(f"{folder} belongs to other settings or inputs; starting anew", file=sys.stderr)
+    for old in ("trials", "tensorboard", "wandb"):
+        shutil.rmtree(folder / old, ignore_errors=True)
+    (folder / "journal.log").unlink(missing_ok=True)
+    workers.truncate(0)
+    workers.write(name.encode())
+    workers.flush()
+    fcntl.flock(workers, fcntl.LOCK_SH)
+
+
+def _flock(path: Path, operation: int) -> IO[bytes]:
+    """An open file that holds a lock of the kernel until it is closed or its process dies.
+
+    Raises:
+        BlockingIOError: another process holds it, and `operation` says not to wait.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, operation)
+    except BlockingIOError:
+        file.close()
+        raise
+    return file
+
+
+class _JournalLock(JournalFileOpenLock):
+    """Optuna's own lock is a file, which a killed worker leaves behind for the others to wait on."""
+
+    def __init__(self, journal: Path) -> None:
+        super().__init__(str(journal))
+        self._journal = journal
+        self._held: IO[bytes] | None = None
+
+    def acquire(self) -> bool:
+        self._held = _flock(self._journal.with_name(".journal"), fcntl.LOCK_EX)
+        _drop_torn_line(self._journal)
+        return True
+
+    def release(self) -> None:
+        assert self._held is not None, "acquired before"
+        self._held.close()
+
+
+def _drop_torn_line(journal: Path) -> None:
+    """Half a line is what a worker leaves that was killed while it wrote; the next line would be joined to it."""
+    with journal.open("r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        if file.read() not in (b"", b"\n"):
+            file.seek(0)
+            file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _storage(journal: Path) -> JournalStorage:
+    lock = _JournalLock(journal)
+    backend = JournalFileBackend(str(journal), lock)
+    lock.acquire()
+    try:
+        for line in journal.read_bytes().splitlines():
+            json.loads(line)  # Optuna passes over a damaged line until there is one after it
+        return JournalStorage(backend)
+    except OSError:
+        raise
+    except Exception as error:  # Optuna raises several unrelated types for a damaged file
+        raise UserError(
+            f"{journal} is damaged ({type(error).__name__}: {error}): delete it and run the same command again; trials "
+            "whose options are drawn again are not run again"
+        ) from None
+    finally:
+        lock.release()

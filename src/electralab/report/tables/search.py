@@ -1,0 +1,148 @@
+"""Table `search`: the best trials of every search over a method's options, and what the median trial gives."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+import pandas as pd
+
+from electralab.errors import UserError
+from electralab.report.collect import SEARCH_COLUMNS
+from electralab.report.markdown import ABSENT, Section, Table, listing, number
+from electralab.report.results import Results
+
+BEST = 10  # trials that the Markdown shows; the CSV has all
+PARAM, IMPORTANCE = "param.", "importance."
+
+
+def search(results: Results) -> Table:
+    """What the searches found; then for each its best trials and the importance of its options.
+
+    Raises:
+        UserError: there is no trial.
+    """
+    trials = searched(results.searches)
+    names = list(dict.fromkeys(trials["search"]))
+    ranked = pd.concat([_ranked(trials[trials["search"] == name]) for name in names])
+    sections = [Section("Searches", OVERVIEW, [_overview(name, of(ranked, name)) for name in names])]
+    notes = []
+    for name in names:
+        own = of(ranked, name)
+        if (own["status"] == "ok").any():
+            sections.append(_best(name, own))
+        if importances(own):
+            sections.append(_importances(name, own))
+        notes += _notes(name, own)
+    notes.append(
+        "The best score was chosen among the trials on the rows that it is scored on: expect less on other rows, and "
+        "the less the more trials there were. Compare methods by runs of their own, over seeds."
+    )
+    return Table("Searches", _about(trials), ranked, sections, notes)
+
+
+def searched(trials: pd.DataFrame | None) -> pd.DataFrame:
+    """The trials, of which there must be one.
+
+    Raises:
+        UserError: no table of trials was given, or it is empty.
+    """
+    if trials is None:
+        raise UserError("no searches.csv was given: name it with --searches")
+    if trials.empty:
+        raise UserError("searches.csv has no trial: run the searches of this experiment first (`run.searches`)")
+    return trials
+
+
+def of(trials: pd.DataFrame, name: str) -> pd.DataFrame:
+    """The trials of one search."""
+    return trials[trials["search"] == name]
+
+
+def options(own: pd.DataFrame, prefix: str = PARAM) -> list[str]:
+    """The options that one search has a value for."""
+    filled = [column for column in own.columns if column.startswith(prefix) and own[column].notna().any()]
+    return [column.removeprefix(prefix) for column in filled]
+
+
+def importances(own: pd.DataFrame) -> dict[str, float]:
+    """Share of the variance between trials by option (fANOVA, Hutter et al. 2014), largest first."""
+    shares = {name: float(own[f"{IMPORTANCE}{name}"].dropna().iloc[0]) for name in options(own, IMPORTANCE)}
+    return dict(sorted(shares.items(), key=lambda item: -item[1]))
+
+
+def _ranked(own: pd.DataFrame) -> pd.DataFrame:
+    """Finished trials by score, best first and numbered from 1, then the others in their order."""
+    finished = own[own["status"] == "ok"].sort_values(["score", "trial"], ascending=[False, True])
+    finished = finished.assign(place=range(1, len(finished) + 1))
+    rest = own[own["status"] != "ok"].sort_values("trial").assign(place=None)
+    columns = ["search", "place", *SEARCH_COLUMNS[1:]]
+    found = pd.concat([finished, rest.astype({"place": "object"})]) if len(rest) else finished
+    return found[[*columns, *(name for name in own.columns if name not in columns)]].astype({"place": "Int64"})
+
+
+OVERVIEW = ("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Best trial", "Median", "Worst", "Minutes")
+
+
+def _overview(name: str, own: pd.DataFrame) -> list[str]:
+    scores = list(own.loc[own["status"] == "ok", "score"])
+    best = str(own["trial"].iloc[0]) if scores else ABSENT
+    values = [number(value) for value in (max(scores), median(scores), min(scores))] if scores else [ABSENT] * 3
+    counts = [str(int((own["status"] == status).sum())) for status in ("ok", "pruned", "failed")]
+    minutes = number(own["seconds"].sum() / 60, 1)
+    return [name, str(len(own)), *counts, values[0], best, *values[1:], minutes]
+
+
+def _best(name: str, own: pd.DataFrame) -> Section:
+    finished = own[own["status"] == "ok"].head(BEST)
+    names = options(own)
+    heads = ["Place", "Trial", "Score", "Seconds", *names]
+    rows = [
+        [
+            *(str(row["place"]), str(row["trial"]), number(row["score"]), number(row["seconds"], 1)),
+            *(_value(row[f"{PARAM}{option}"]) for option in names),
+        ]
+        for row in finished.to_dict("records")
+    ]
+    return Section(f"{name}: best trials", heads, rows)
+
+
+def _importances(name: str, own: pd.DataFrame) -> Section:
+    shares = importances(own)
+    rows = [[option, f"{100 * share:.1f}"] for option, share in shares.items()]
+    return Section(f"{name}: importance of the options", ["Option", "% of the variance"], rows)
+
+
+def _value(value: Any) -> str:
+    if pd.isna(value):
+        return ABSENT
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _about(trials: pd.DataFrame) -> str:
+    names = [f"`{name}`" for name in dict.fromkeys(trials["search"])]
+    return (
+        f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on the validation rows. Best, "
+        "median and worst are over finished trials; a pruned trial was stopped early because it was behind. "
+        "Importance: share of the variance of the score between trials that an option explains by itself (fANOVA)."
+    )
+
+
+def _notes(name: str, own: pd.DataFrame) -> list[str]:
+    notes = []
+    for status, what in (("failed", "failed"), ("pruned", "stopped early")):
+        numbers = [str(trial) for trial in own.loc[own["status"] == status, "trial"]]
+        if numbers:
+            notes.append(f"{name}: {what}, and in no median: trial {listing(numbers)}.")
+    seeds = sorted({str(seed) for seed in own["seed"]})
+    finished = int((own["status"] == "ok").sum())
+    if not finished:
+        notes.append(f"{name}: no trial is finished.")
+    if len(seeds) == 1 and finished > 1:
+        notes.append(
+            f"{name}: every trial has seed {seeds[0]}, one run an option: differences as small as the scatter over "
+            "seeds mean nothing."
+        )
+    if finished and importances(own) and finished < 10 * len(options(own)):
+        notes.append(f"{name}: importances from {finished} trials of {len(options(own))} options are rough.")
+    return notes

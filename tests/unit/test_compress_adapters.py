@@ -1,0 +1,582 @@
+"""Every method on every architecture: it trains, is reloaded by a new process, and merges exactly where it can."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from compress_models import DECODERS, ENCODERS, batch, label_words, save_model
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTraining, ElectraForSequenceClassification
+
+from electralab.compress.adapters import (
+    AdaptedModel,
+    adapt,
+    check_gradients,
+    classification_logits,
+    parameter_counts,
+    save_adapter,
+)
+from electralab.compress.base_models import load_base, load_causal, parameter_count, quiet, weights_bytes
+from electralab.compress.merging import merged
+from electralab.config import (
+    AdaLora,
+    AdapterMethod,
+    FullFinetuning,
+    Ia3,
+    LinearProbe,
+    Loha,
+    Lora,
+    Oft,
+    Prefix,
+    Prompt,
+    Qlora,
+)
+from electralab.errors import UserError
+
+STEPS = 8
+PUBLISHED = Path(__file__).parents[2] / "reference" / "published_results.csv"
+
+METHODS: dict[str, AdapterMethod] = {
+    "lora": Lora(),
+    "lora_checkpointing": Lora(recipe="as_published"),
+    "rslora": Lora(kind="rslora", targets="all-linear"),
+    "dora": Lora(kind="dora", targets="attention+ffn"),
+    "qlora_nf4": Qlora(),
+    "qlora_fp4": Qlora(storage="fp4", double_quantization=False, targets="all-linear"),
+    "qlora_int8": Qlora(storage="int8"),
+    "qlora_as_published": Qlora(recipe="as_published"),
+    "adalora": AdaLora(initial_rank=6, target_rank=3, every_steps=1),
+    "prefix": Prefix(virtual_tokens=4, max_length=16),
+    "prompt": Prompt(virtual_tokens=4, max_length=16),
+    "ia3": Ia3(),
+    "loha": Loha(),
+    "lokr": Loha(kind="lokr", targets="attention+ffn"),
+    "oft": Oft(block_size=8, targets="attention+ffn"),
+    "linear_probe": LinearProbe(),
+}
+# Embeddings and output layer are one matrix in a decoder: the published study of OPT adapts both.
+TIED = Lora(targets=["embed_tokens", "lm_head", "q_proj", "v_proj"])
+NOT_SUPPORTED = {("distilbert", "prefix"), ("opt", "linear_probe"), ("llama", "linear_probe")}
+NOT_MERGEABLE = {"prefix", "prompt", "qlora_int8"}
+CELLS = [
+    *((kind, name) for kind in (*ENCODERS, *DECODERS) for name in METHODS if (kind, name) not in NOT_SUPPORTED),
+    *((kind, "tied") for kind in DECODERS),
+]
+
+
+@dataclass
+class Trained:
+    """What one cell left behind."""
+
+    model: AdaptedModel
+    first_loss: float
+    last_loss: float
+    moved: set[str]  # names of parameters that training changed
+    logits: torch.Tensor
+    folder: Path
+
+
+def method_of(name: str) -> AdapterMethod:
+    return TIED if name == "tied" else METHODS[name]
+
+
+def fresh(kind: str, folder: Path, method: AdapterMethod, steps: int = STEPS, seed: int = 0) -> AdaptedModel:
+    if kind in DECODERS:
+        base = load_causal(folder, method)
+        torch.manual_seed(seed)
+        return adapt(base, method, steps, label_words)
+    return adapt(load_base(folder, 2, method, seed), method, steps)
+
+
+def answers(model: torch.nn.Module, kind: str) -> torch.Tensor:
+    input_ids, attention_mask, _ = batch(kind)
+    with torch.inference_mode():
+        return model.eval()(input_ids, attention_mask)
+
+
+def loss_of(model: AdaptedModel, kind: str) -> torch.Tensor:
+    input_ids, attention_mask, labels = batch(kind)
+    return F.cross_entropy(model(input_ids, attention_mask), labels)
+
+
+def train(model: AdaptedModel, kind: str, steps: int = STEPS, rate: float = 1e-2) -> None:
+    optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=rate)
+    model.train()
+    for step in range(1, steps + 1):
+        loss = loss_of(model, kind)
+        penalty = model.penalty()
+        (loss if penalty is None else loss + penalty).backward()
+        optimizer.step()
+        model.after_update(step)
+        optimizer.zero_grad()
+
+
+def snapshot(model: AdaptedModel) -> dict[str, torch.Tensor]:
+    return {name: value.detach().clone() for name, value in model.network.named_parameters()}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {kind: save_model(kind, root / kind) for kind in (*ENCODERS, *DECODERS)}
+
+
+@pytest.fixture(scope="module")
+def cells(folders, tmp_path_factory) -> dict[tuple[str, str], Trained]:
+    """Every method on every architecture, trained for a few steps and saved."""
+    root = tmp_path_factory.mktemp("adapters")
+    done = {}
+    for kind, name in CELLS:
+        model = fresh(kind, folders[kind], method_of(name))
+        before = snapshot(model)
+        with torch.no_grad():
+            first = loss_of(model.eval(), kind).item()
+        train(model, kind)
+        with torch.no_grad():
+            last = loss_of(model.eval(), kind).item()
+        moved = {key for key, value in snapshot(model).items() if not torch.equal(before[key], value)}
+        folder = root / kind / name
+        done[kind, name] = Trained(model, first, last, moved, answers(model, kind), folder)
+        save_adapter(model, folder / "adapter")
+        whole = merged(model)
+        if whole is not None:
+            with quiet():
+                whole.save_pretrained(folder / "merged")
+    return done
+
+
+RELOAD = """
+import json, sys
+from pathlib import Path
+from typing import Annotated
+import numpy as np, torch
+from pydantic import Field, TypeAdapter
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
+from electralab.compress.adapters import classification_logits, reload_adapter
+from electralab.compress.base_models import load_base, load_causal
+from electralab.config import AdapterMethod
+from compress_models import DECODERS, batch, label_words
+
+torch.set_num_threads(1)
+methods = TypeAdapter(Annotated[AdapterMethod, Field(discriminator="kind")])
+differences = []
+for cell in json.load(sys.stdin):
+    kind, folder = cell["kind"], Path(cell["folder"])
+    method = methods.validate_python(cell["method"])
+    base_folder = Path(cell["base"])
+    decoder = kind in DECODERS
+    base = load_causal(base_folder, method) if decoder else load_base(base_folder, 2, method, seed=0)
+    read = label_words if decoder else classification_logits
+    input_ids, mask, _ = batch(kind)
+    expected = torch.tensor(cell["logits"])
+    with torch.inference_mode():
+        found = reload_adapter(base, folder / "adapter", method, read)(input_ids, mask)
+        adapter = float((found - expected).abs().max())
+        whole = None
+        if (folder / "merged").exists():
+            auto = AutoModelForCausalLM if decoder else AutoModelForSequenceClassification
+            model = auto.from_pretrained(folder / "merged").eval()
+            outputs = model(input_ids=input_ids, attention_mask=mask.long())
+            whole = float((read(outputs, input_ids, mask) - expected).abs().max())
+    differences.append({"adapter": adapter, "merged": whole})
+print(json.dumps(differences))
+"""
+
+
+@pytest.fixture(scope="module")
+def reloaded(cells, folders) -> dict[tuple[str, str], dict[str, Any]]:
+    """Differences of logits after a new process loaded adapters and merged models, one process for all."""
+    request = [
+        {
+            "kind": kind,
+            "method": method_of(name).model_dump(mode="json"),
+            "base": str(folders[kind]),
+            "folder": str(trained.folder),
+            "logits": trained.logits.tolist(),
+        }
+        for (kind, name), trained in cells.items()
+    ]
+    path = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    result = subprocess.run(
+        [sys.executable, "-c", RELOAD],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": path, "HF_HUB_OFFLINE": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    return dict(zip(cells, json.loads(result.stdout.splitlines()[-1])))
+
+
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_training_moves_adapter_and_head_and_nothing_else(cells, cell):
+    trained = cells[cell]
+    assert trained.last_loss < trained.first_loss
+    wanted = {name for name, value in trained.model.network.named_parameters() if value.requires_grad}
+    # Ranks that AdaLoRA takes away are set back to the zero that they started from.
+    still = {name for name in wanted - trained.moved if not (cell[1] == "adalora" and ".lora_E." in name)}
+    assert not still
+    assert trained.moved <= wanted
+    assert wanted
+    head = {name for name in wanted if ".modules_to_save." in name}
+    assert bool(head) == (cell[0] in ENCODERS and cell[1] != "qlora_as_published")
+
+
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_a_new_process_reloads_the_adapter(reloaded, cell):
+    assert reloaded[cell]["adapter"] <= 1e-5
+
+
+@pytest.mark.parametrize("cell", [cell for cell in CELLS if cell[1] not in NOT_MERGEABLE], ids="-".join)
+def test_the_merged_model_is_exact_and_loads_as_a_hugging_face_model(reloaded, cell):
+    assert reloaded[cell]["merged"] <= 1e-5
+
+
+@pytest.mark.parametrize("cell", CELLS, ids="-".join)
+def test_merging_leaves_the_adapted_model_as_it_was(cells, cell):
+    kind, name = cell
+    whole = merged(cells[cell].model)
+    assert (whole is None) == (name in NOT_MERGEABLE)
+    assert torch.equal(answers(cells[cell].model, kind), cells[cell].logits)
+
+
+def test_adapters_change_what_the_model_answers(cells):
+    """A silent no-op would pass all of the above: without the adapter, but with the head, the logits are others."""
+    for (kind, name), trained in cells.items():
+        if name in ("linear_probe", "prefix", "prompt"):
+            continue  # nothing to switch off; PEFT cannot switch off a prefix beside a head
+        with trained.model.network.disable_adapter():
+            assert not torch.allclose(answers(trained.model, kind), trained.logits, atol=1e-4), (kind, name)
+
+
+# Counts by formula, on the tiny ELECTRA: 2 layers, hidden 64, embeddings 32, feed-forward 96.
+HIDDEN, INNER, LAYERS, EMBEDDING = 64, 96, 2, 32
+SQUARE, UP, DOWN = (HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)  # inputs, outputs
+ATTENTION = [SQUARE] * 3 * LAYERS
+BLOCKS = ([SQUARE] * 4 + [UP, DOWN]) * LAYERS
+HEAD = HIDDEN * HIDDEN + HIDDEN + 2 * HIDDEN + 2
+
+
+def lora(rank: int, layers: list[tuple[int, int]]) -> int:
+    return sum(rank * (inputs + outputs) for inputs, outputs in layers)
+
+
+def lokr_parameters(inputs: int, outputs: int, rank: int) -> int:
+    """A Kronecker product of a small full matrix and a large one, which has two factors where that is smaller."""
+
+    def split(width: int) -> tuple[int, int]:
+        small = max(part for part in range(1, int(width**0.5) + 1) if width % part == 0)
+        return small, width // small
+
+    (out_small, out_large), (in_small, in_large) = split(outputs), split(inputs)
+    large = rank * (out_large + in_large) if rank < max(out_large, in_large) / 2 else out_large * in_large
+    return out_small * in_small + large
+
+
+COUNTS = {
+    "lora": lora(8, ATTENTION),
+    "rslora": lora(8, [*BLOCKS, (EMBEDDING, HIDDEN)]),
+    "dora": lora(8, BLOCKS) + sum(outputs for _, outputs in BLOCKS),
+    "qlora_nf4": lora(8, ATTENTION),
+    "adalora": lora(6, ATTENTION) + 6 * len(ATTENTION),
+    "prefix": 4 * 2 * LAYERS * HIDDEN,
+    "prompt": 4 * EMBEDDING,
+    "ia3": LAYERS * (HIDDEN + HIDDEN + INNER),
+    "loha": 2 * lora(8, ATTENTION),
+    "lokr": sum(lokr_parameters(inputs, outputs, 8) for inputs, outputs in BLOCKS),
+    "oft": sum(inputs // 8 * (8 * 7 // 2) for inputs, _ in BLOCKS),
+    "linear_probe": 0,
+}
+
+
+@pytest.mark.parametrize("name", COUNTS)
+def test_counts_are_those_of_the_formula(cells, name):
+    whole = sum(value.numel() for value in ElectraForSequenceClassification(electra_shape()).parameters())
+    assert parameter_counts(cells["electra", name].model) == {
+        "trainable_parameters": COUNTS[name] + HEAD,
+        "head_parameters": HEAD,
+        "adapter_parameters": COUNTS[name],
+        "base_parameters": whole,
+    }
+
+
+def electra_shape() -> ElectraConfig:
+    return ElectraConfig(
+        vocab_size=90,
+        max_position_embeddings=64,
+        num_hidden_layers=2,
+        hidden_size=64,
+        embedding_size=32,
+        intermediate_size=96,
+    )
+
+
+def published(system: str, method: str) -> int:
+    with PUBLISHED.open(newline="") as file:
+        rows = [
+            row
+            for row in csv.DictReader(file)
+            if (row["system"], row["method"], row["metric"]) == (system, method, "trainable")
+        ]
+    assert len(rows) == 1
+    return int(float(rows[0]["value"]))
+
+
+def test_electra_small_with_rank_64_has_the_published_parameters(tmp_path):
+    """Efficient ELECTRA: 9.2 % of 13,549,314."""
+    ElectraForPreTraining(ElectraConfig()).save_pretrained(tmp_path)
+    model = adapt(load_base(tmp_path, 2, Lora(), seed=0), Lora(rank=64, alpha=64), steps=1)
+    counts = parameter_counts(model)
+    head = 256 * 256 + 256 + 2 * 256 + 2
+    assert counts["adapter_parameters"] == 12 * 3 * 64 * (256 + 256)
+    assert counts["head_parameters"] == head
+    assert counts["base_parameters"] == 13_549_314
+    assert counts["trainable_parameters"] == published("electra_pytorch_hpml", "LoRA r64 a64 qkv")
+    assert round(100 * counts["trainable_parameters"] / counts["base_parameters"], 1) == 9.2
+    # Its QLoRA counts the head's first layer as 4-bit weights, two in a byte: it was quantized.
+    packed = published("electra_pytorch_hpml", "QLoRA r64 a64 qkv nf4")
+    assert counts["trainable_parameters"] - packed == 256 * 256 // 2
+
+
+def test_tinybert_with_rank_16_has_the_published_parameters(tmp_path):
+    """TinyBERT_General_4L_312D: the pooler is pretrained, so only one linear layer is a new head."""
+    shape = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
+    BertModel(BertConfig(**shape)).save_pretrained(tmp_path)
+    for method in (Lora(rank=16, alpha=16), Qlora(rank=16, alpha=16)):
+        model = adapt(load_base(tmp_path, 2, method, seed=0), method, steps=1)
+        counts = parameter_counts(model)
+        assert counts["adapter_parameters"] == 4 * 3 * 16 * (312 + 312)
+        assert counts["head_parameters"] == 2 * 312 + 2
+        assert counts["trainable_parameters"] == 120_434 == published("tinybert_hpml", "LoRA r16 qkv")
+        assert counts["base_parameters"] == 14_350_874
+        # 312 is no multiple of the 64 weights that share a scale.
+        assert torch.isfinite(answers(model, "bert")).all()
+
+
+def test_memory_of_few_bit_weights(folders):
+    """fp4: half a byte a weight, a 4-byte scale for every 64, and a table of 16 values."""
+    plain = load_base(folders["electra"], 2, Lora(), seed=0)
+    assert weights_bytes(plain) >= 4 * parameter_count(plain)  # and the buffers of positions and token types
+    few = load_base(folders["electra"], 2, Qlora(storage="fp4", double_quantization=False), seed=0)
+    assert parameter_count(few) == parameter_count(plain)
+    linear = sum(inputs * outputs for inputs, outputs in BLOCKS) + EMBEDDING * HIDDEN
+    saved = weights_bytes(plain) - weights_bytes(few)
+    tables = (len(BLOCKS) + 1) * 16 * 4
+    assert 0 <= saved - (linear * 4 - linear // 2 - linear // 64 * 4 - tables) <= tables  # layers may share a table
+    int8 = load_base(folders["electra"], 2, Qlora(storage="int8"), seed=0)
+    scales = 4 * (sum(outputs for _, outputs in BLOCKS) + HIDDEN)
+    assert weights_bytes(plain) - weights_bytes(int8) == linear * 3 - scales
+    adapted = adapt(int8, Qlora(storage="int8"), steps=1)
+    assert adapted.weights_bytes == weights_bytes(load_base(folders["electra"], 2, adapted.method, seed=0)) - 4 * HEAD
+
+
+def dequantized_head(model: AdaptedModel) -> list[torch.Tensor]:
+    import bitsandbytes as bnb
+
+    head = model.network.base_model.model.classifier
+    return [
+        bnb.functional.dequantize_4bit(layer.weight.data, layer.weight.quant_state)
+        for layer in (head.dense, head.out_proj)
+    ]
+
+
+def test_qlora_trains_the_head_and_as_published_does_not(folders):
+    fixed = fresh("electra", folders["electra"], METHODS["qlora_nf4"])
+    loss_of(fixed.train(), "electra").backward()
+    check_gradients(fixed)
+    head = fixed.network.base_model.model.classifier.modules_to_save["default"]
+    assert all(value.dtype == torch.float32 and value.grad.abs().sum() > 0 for value in head.parameters())
+
+    mistaken = fresh("electra", folders["electra"], METHODS["qlora_as_published"])
+    drawn = load_base(folders["electra"], 2, Lora(), seed=0).classifier
+    before = dequantized_head(mistaken)
+    for stored, layer in zip(before, (drawn.dense, drawn.out_proj)):
+        # nf4 keeps the largest of every 64 weights and rounds the rest to 15 others.
+        assert 0 < (stored - layer.weight).abs().max() < 0.2 * layer.weight.abs().max()
+    train(mistaken, "electra")
+    assert all(torch.equal(old, new) for old, new in zip(before, dequantized_head(mistaken)))
+    assert parameter_counts(mistaken)["head_parameters"] == 0
+    assert parameter_counts(mistaken)["base_parameters"] == parameter_counts(fixed)["base_parameters"]
+
+
+def test_a_head_depends_on_the_seed_alone(folders, tmp_path):
+    def head(folder: Path, seed: int, method: AdapterMethod | None = None, outputs: int = 2) -> torch.Tensor:
+        model = load_base(folder, outputs, method or Lora(), seed)
+        return torch.cat([value.flatten() for value in model.classifier.parameters()])
+
+    first = head(folders["electra"], 3)
+    assert torch.equal(first, head(folders["electra"], 3, Qlora()))
+    assert torch.equal(first, head(folders["electra"], 3, LinearProbe()))
+    assert not torch.equal(first, head(folders["electra"], 4))
+    # A folder that was fine-tuned before, on as many or on other classes, gets a new head too.
+    for outputs in (2, 3):
+        old = load_base(folders["electra"], outputs, Lora(), seed=9)
+        with quiet():
+            old.save_pretrained(tmp_path / str(outputs))
+        assert torch.equal(first, head(tmp_path / str(outputs), 3))
+    assert len(head(folders["electra"], 3, outputs=1)) == HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
+
+
+def test_the_same_seed_gives_the_same_adapter(folders):
+    for name in ("lora", "qlora_nf4", "prefix", "prompt", "oft"):
+        one, two, other = (
+            snapshot(fresh("electra", folders["electra"], METHODS[name], seed=seed)) for seed in (1, 1, 2)
+        )
+        assert all(torch.equal(one[key], two[key]) for key in one)
+        assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_pooler_that_was_not_pretrained_is_trained_with_the_head(tmp_path):
+    """Nothing but its random weights would stand between body and head; and no few-bit storage may catch it."""
+    shape = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 64, "num_attention_heads": 4}
+    BertModel(BertConfig(vocab_size=90, max_position_embeddings=64, **shape), add_pooling_layer=False).save_pretrained(
+        tmp_path
+    )
+    for method in (Lora(), Qlora()):
+        model = fresh("bert", tmp_path, method)
+        assert parameter_counts(model)["head_parameters"] == 32 * 32 + 32 + 2 * 32 + 2
+        before = snapshot(model)
+        train(model, "bert")
+        assert all(not torch.equal(before[key], new) for key, new in snapshot(model).items() if "pooler.modules" in key)
+
+
+def test_dropout_is_that_of_the_method(folders):
+    for kind, folder in folders.items():
+        for rate in (0.0, 0.3):
+            method = Lora(dropout=rate, adapter_dropout=0.0)
+            load = load_causal(folder, method) if kind in DECODERS else load_base(folder, 2, method, seed=0)
+            rates = {module.p for module in load.modules() if isinstance(module, torch.nn.Dropout)}
+            assert rates <= {rate}
+            base = fresh(kind, folder, method).train()
+            first, second = (loss_of(base, kind) for _ in range(2))
+            assert torch.equal(first, second) == (rate == 0.0)
+
+
+def test_adalora_adds_pefts_penalty_and_ends_with_the_target_rank(cells, folders):
+    model = fresh("electra", folders["electra"], METHODS["adalora"]).eval()
+    input_ids, attention_mask, labels = batch("electra")
+    # With labels, PEFT adds the penalty to the loss itself.
+    whole = model.network(input_ids=input_ids, attention_mask=attention_mask.long(), labels=labels).loss
+    plain = F.cross_entropy(model(input_ids, attention_mask), labels)
+    assert model.penalty().item() == pytest.approx((whole - plain).item(), abs=1e-6)
+    for name in ("lora", "qlora_nf4", "ia3"):
+        assert cells["electra", name].model.penalty() is None
+    kept = [
+        (value != 0).sum().item()
+        for name, value in cells["electra", "adalora"].model.network.named_parameters()
+        if "lora_E" in name
+    ]
+    assert sum(kept) == 3 * len(ATTENTION)
+    assert len(kept) == len(ATTENTION)
+
+
+@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
+def test_checkpointing_recomputes_layers_and_gives_the_same_gradients(kind, folders):
+    gradients, passes = [], []
+    for checkpointing in (False, True):
+        model = fresh(kind, folders[kind], Lora(gradient_checkpointing=checkpointing)).train()
+        query = next(m for name, m in model.network.named_modules() if name.endswith((".query", ".q_lin", ".q_proj")))
+        calls: list[int] = []
+        query.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        torch.manual_seed(5)
+        loss_of(model, kind).backward()
+        gradients.append([value.grad for value in model.parameters() if value.requires_grad])
+        passes.append(len(calls))
+    assert passes == [1, 2]
+    assert all(torch.allclose(one, two, atol=1e-6) for one, two in zip(*gradients))
+
+
+@pytest.mark.parametrize("name", ["lora", "prefix", "prompt"])
+@pytest.mark.parametrize("kind", ["electra", "bert", "opt"])
+def test_padding_does_not_change_an_answer(cells, kind, name):
+    """The mask of a prefix or prompt joins that of the text."""
+    model = cells[kind, name].model.eval()
+    input_ids, _, _ = batch(kind)
+    text = input_ids[5:6, :9]
+    left = kind in DECODERS
+    padded = F.pad(text, (3, 0) if left else (0, 3), value=0)
+    mask = F.pad(torch.ones_like(text), (3, 0) if left else (0, 3)).bool()
+    with torch.inference_mode():
+        assert torch.allclose(model(text, None), model(padded, mask), atol=1e-5)
+
+
+def test_token_types_are_read_where_there_are_any(cells):
+    input_ids, attention_mask, _ = batch("electra")
+    types = torch.zeros_like(input_ids)
+    types[:, 5:] = 1
+    for kind, heard in (("electra", True), ("bert", True), ("distilbert", False)):
+        for name in ("lora", "prefix", "prompt"):
+            if (kind, name) in NOT_SUPPORTED:
+                continue
+            model = cells[kind, name].model.eval()
+            with torch.inference_mode():
+                same = torch.equal(model(input_ids, attention_mask, types), model(input_ids, attention_mask))
+            assert same != heard
+
+
+def test_a_parameter_without_gradient_is_named(folders):
+    model = fresh("electra", folders["electra"], METHODS["lora"])
+    with pytest.raises(UserError, match=r"lora: .*lora_A.*no gradient reaches it"):
+        check_gradients(model)
+    with pytest.raises(UserError, match="no gradient"):
+        model.after_update(1)
+    # Skipped layers of `module_dropout` have no gradient and are no mistake.
+    method = Loha(module_dropout=0.9)
+    skipping = fresh("electra", folders["electra"], method).train()
+    torch.manual_seed(0)
+    loss_of(skipping, "electra").backward()
+    assert any(value.grad is None for value in skipping.parameters() if value.requires_grad)
+    check_gradients(skipping)
+
+
+def test_a_decoder_computes_the_logits_of_the_last_position_alone(folders):
+    for name in ("lora", "prefix", "prompt"):
+        shapes = []
+
+        def read(outputs, *_, shapes=shapes):
+            shapes.append(tuple(outputs.logits.shape))
+            return outputs.logits[:, -1]
+
+        for kind in DECODERS:
+            adapt(load_causal(folders[kind], METHODS[name]), METHODS[name], STEPS, read)(*batch(kind)[:2])
+        assert shapes == [(8, 1, 90), (8, 1, 90)]
+
+
+def test_full_finetuning_of_a_decoder_trains_all_of_it(folders):
+    model = load_causal(folders["opt"], FullFinetuning(dropout=0.0))
+    assert all(value.requires_grad for value in model.parameters())
+
+
+def test_saving_replaces_an_earlier_adapter_and_leaves_nothing_else(folders, tmp_path):
+    for name in ("adalora", "lora"):
+        model = fresh("electra", folders["electra"], METHODS[name])
+        size = save_adapter(model, tmp_path / "adapter")
+        assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
+            "adapter_config.json",
+            "adapter_model.safetensors",
+        }
+        assert size == (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size
+    assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
+    assert json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())["peft_type"] == "LORA"
+    counts = parameter_counts(model)
+    assert 4 * counts["trainable_parameters"] < size < 4 * counts["trainable_parameters"] + 5000
+
+
+def test_logits_are_the_outputs_logits():
+    logits = torch.from_numpy(np.eye(2))
+
+    class Outputs:
+        pass
+
+    outputs = Outputs()
+    outputs.logits = logits
+    assert classification_logits(outputs, logits, None) is logits

@@ -1,0 +1,30 @@
+"""Searches over the options of a method."""
+
+
+rule search:
+    input:
+        unpack(lambda w: PLAN.search_inputs(w.search)),
+    output:
+        "artifacts/searches/{search}/search.json",
+    log:
+        "logs/searches/{search}.log",
+    benchmark:
+        "logs/searches/{search}.benchmark.tsv"
+    wildcard_constraints:
+        search=one_of(PLAN.experiment.searches),
+    retries: 1
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        spec=lambda w: PLAN.search_spec(w.search),
+        model=lambda w, input: (
+            f"--model {input.model}" if "model" in input.keys() else ""
+        ),
+    shell:
+        "python -m electralab search --spec {params.spec:q} --task {input.task} --tokenizer {input.tokenizer}"
+        " {params.model} --threads {threads} --out {output} 2> {log}"
