@@ -28,6 +28,8 @@ TOP_LEVEL = {
     "pretraining": "ELECTRA pretrainings, by name; each is a sweep over generator sizes and seeds.",
     "models": "Models that are not pretrained here, by name.",
     "methods": "Ways to use a model on a task, by name.",
+    "grids": "Methods with every combination of some of their options, by name.",
+    "searches": "Searches over the options of a method, by name.",
     "run": "Which of the named things above this experiment runs.",
 }
 INTRODUCTION = """\

@@ -20,9 +20,11 @@ Role = Literal["query_value", "attention", "attention+ffn", "all-linear"]
 # What `as_published` sets when a key is not given: the mistakes that explain published surprises.
 ADAPTER_RECIPES: dict[str, dict[str, Any]] = {
     "fixed": {},
-    # Efficient ELECTRA: checkpointing was switched on for LoRA and QLoRA alone, and adapters were timed unmerged.
-    "as_published": {"gradient_checkpointing": True, "merge_for_inference": False},
+    # Efficient ELECTRA timed its adapters unmerged.
+    "as_published": {"merge_for_inference": False},
 }
+# Efficient ELECTRA switched checkpointing on for LoRA and QLoRA alone, and then found them slow to train.
+CHECKPOINTED = ("lora", "rslora", "dora", "qlora")
 
 
 class Adapter(Training):
@@ -43,7 +45,9 @@ class Adapter(Training):
     @classmethod
     def _recipe_defaults(cls, values: Any) -> Any:
         if isinstance(values, dict):
-            return {**ADAPTER_RECIPES.get(str(values.get("recipe", "fixed")), {}), **values}
+            recipe = str(values.get("recipe", "fixed"))
+            checkpointed = recipe == "as_published" and values.get("kind") in CHECKPOINTED
+            return {**ADAPTER_RECIPES.get(recipe, {}), "gradient_checkpointing": checkpointed, **values}
         return values
 
 

@@ -80,10 +80,9 @@ class Experiment(Strict):
             _known(f"searches.{name}.model", search.model, self.model_names())
             _known(f"searches.{name}.task", search.task, self.tasks)
             _known(f"searches.{name}.method", search.method, self._trained_methods())
+            options = set(type(self.methods[search.method]).model_fields) - {"recipe"}
             for option in search.space:
-                _known(
-                    f"searches.{name}.space", option, set(type(self.methods[search.method]).model_fields) - {"recipe"}
-                )
+                _known(f"searches.{name}.space", option, options)
         self._run_names_exist()
         return self
 

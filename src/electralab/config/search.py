@@ -40,7 +40,7 @@ class Range(Strict):
 class Search(Strict):
     """A search over the options of a method with Optuna; every trial is a run of its own, from a fresh model."""
 
-    model: Name = Field(description="Model to train.")
+    model: str = Field(description="Model to train: a name of `models`, or one size of a pretraining (`tiny-g25`).")
     task: Name = Field(description="Task to train on.")
     method: Name = Field(description="Method whose options are searched; what is not in `space` stays as it is.")
     space: dict[str, Range | list[Value]] = Field(min_length=1, description="Options: a range, or a list of choices.")

@@ -27,9 +27,10 @@ def task_metrics(
 
     Returns:
         `score` and `degenerate`, which is 1 when every prediction is the same: such a run has learnt nothing, and a
-        mean must not hide it. With classes also `accuracy`, `f1`, `f1_weighted`, `mcc`, `majority_rate` (the accuracy of always
-        answering the split's most frequent label) and `loss` (cross-entropy in nats); of a regression `pearson`,
-        `spearman` and `loss` (mean squared error). A correlation that is not defined is 0 and degenerate, never NaN.
+        mean must not hide it. With classes also `accuracy`, `f1`, `f1_weighted`, `mcc`, `majority_rate` (the accuracy
+        of always answering the split's most frequent label) and `loss` (cross-entropy in nats); of a regression
+        `pearson`, `spearman` and `loss` (mean squared error). A correlation that is not defined is 0 and degenerate,
+        never NaN.
     """
     if score_range is None:
         metrics = classification_metrics(labels.astype(np.int64), answers)
