@@ -118,7 +118,7 @@ def _held(path: str, field: dict[str, Any]) -> tuple[str, list[str]]:
     """Where the objects inside a field are written, and the names of their definitions."""
     where = path + (".<name>" if "patternProperties" in field else "[]" if "items" in field else "")
     element = _element(field)
-    options = element.get("oneOf", [element])
+    options = element.get("oneOf", element.get("anyOf", [element]))
     return where, [option["$ref"].rpartition("/")[2] for option in options if "$ref" in option]
 
 

@@ -20,6 +20,7 @@ from electralab.config import (
     DownloadedModel,
     Experiment,
     FinetuningMethod,
+    FullFinetuning,
     GlueTask,
     Initialization,
     Method,
@@ -144,14 +145,19 @@ class Plan:
         """Names of the tables that the experiment's runs can fill."""
         pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
         glue = any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs)
-        glue_tables = (["glue"] if self.finetuning_runs else []) + (["vs_published"] if glue else [])
+        glue_tables = (["glue"] if self._whole_models else []) + (["vs_published"] if glue else [])
         return pretraining + glue_tables + self._method_reports
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
         pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
-        return pretraining + (["glue"] if self.finetuning_runs else []) + self._method_reports
+        return pretraining + (["glue"] if self._whole_models else []) + self._method_reports
+
+    @property
+    def _whole_models(self) -> bool:
+        """Whether a model is fine-tuned whole, which is how models are compared."""
+        return any(isinstance(self.methods[method], FullFinetuning) for _, _, method, _ in self.finetuning_runs)
 
     @property
     def _method_reports(self) -> list[str]:

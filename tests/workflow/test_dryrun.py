@@ -51,7 +51,8 @@ def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakema
     assert jobs.pop("total") == sum(jobs.values())
     assert jobs.get("pretrain", 0) == len(expected.pretraining_runs)
     assert jobs["finetune"] == len(expected.finetuning_runs)
-    assert jobs["run_baseline"] == len(expected.baseline_runs)
+    assert jobs.get("run_baseline", 0) == len(expected.baseline_runs)
+    assert jobs.get("search", 0) == len(expected.search_results)
     assert jobs["table"] == len(expected.tables)
     assert jobs["figure"] == len(expected.figures)
 

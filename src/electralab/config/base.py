@@ -15,7 +15,7 @@ Positive = Annotated[float, Field(gt=0)]
 class Strict(BaseModel):
     """Unknown keys are errors, values are immutable, and YAML numbers are not coerced from strings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
     def canonical(self) -> str:
         """The object as one JSON string with sorted keys: what a Snakemake rule passes to its job."""

@@ -15,7 +15,7 @@ class Grid(Strict):
     """A method with every combination of some of its options: methods `<grid>_<option><value>_...` of their own."""
 
     method: Name = Field(description="The method whose options are varied.")
-    over: dict[str, Annotated[list[Value], Field(min_length=1)]] = Field(
+    over: dict[Name, Annotated[list[Value], Field(min_length=1)]] = Field(
         min_length=1, description="Options and their values."
     )
 
@@ -43,7 +43,7 @@ class Search(Strict):
     model: str = Field(description="Model to train: a name of `models`, or one size of a pretraining (`tiny-g25`).")
     task: Name = Field(description="Task to train on.")
     method: Name = Field(description="Method whose options are searched; what is not in `space` stays as it is.")
-    space: dict[str, Range | list[Value]] = Field(min_length=1, description="Options: a range, or a list of choices.")
+    space: dict[Name, Range | list[Value]] = Field(min_length=1, description="Options: a range, or a list of choices.")
     sampler: Literal["random", "tpe"] = Field("random", description="How options are drawn.")
     trials: Annotated[int, Field(ge=1)] = Field(20, description="Trials in all, over every worker and rerun.")
     median_pruning: bool = Field(False, description="Stop a trial whose score after an epoch is below the median.")
