@@ -130,6 +130,7 @@ def test_a_downloaded_model_that_has_read_the_task_says_so(inputs, tmp_path, mon
     manifest.write_text(
         json.dumps({"trained_on": {"mnli": "its training read MNLI", "qqp": "and QQP"}, "notes": ["a BERT"]})
     )
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "electra"}))
     downloaded = make_spec(epochs=1).model_copy(update={"downloaded": LocalModel(path=str(tmp_path))})
     untrained = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
     monkeypatch.setattr(approaches, "starting_encoder", lambda *_: untrained)

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment, read_experiment
-from electralab.plan import Plan
+from electralab.plan import Plan, finetuned_record
 from electralab.records import read_record
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -62,6 +62,10 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def runs_of(*methods: str) -> int:
+    return sum(method in methods for _, _, method, _ in PLAN.finetuning_runs)
+
+
 def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
     records = [read_record(smoke / path) for path in PLAN.records]
     assert {record.status for record in records} == {"ok"}
@@ -87,6 +91,16 @@ def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
     assert "nan" not in {value.lower() for row in content for value in row.values() if value}
     markdown = (smoke / f"results/smoke/tables/{table}.md").read_text(encoding="utf-8")
     assert sum(line.startswith("|") for line in markdown.splitlines()) >= 2 + len(content) // 2
+
+
+def test_adapters_lie_beside_their_records(smoke: Path) -> None:
+    for model, task, method, seed in PLAN.finetuning_runs:
+        folder = (smoke / finetuned_record(model, task, method, seed)).parent
+        kept = sorted(path.name for path in (folder / "adapter").glob("*"))
+        assert kept == ([] if method == "smoke_full" else ["adapter_config.json", "adapter_model.safetensors"])
+    trials = sorted((smoke / "artifacts/searches/smoke_search/trials").glob("*/run.json"))
+    assert [read_record(path).status for path in trials] == ["ok"] * 3
+    assert len(rows(smoke / "results/smoke/searches.csv")) == 3
 
 
 @pytest.mark.parametrize("figure", PLAN.figures)
@@ -130,11 +144,15 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        ("methods: {smoke_full: {epochs: 2}}", {"finetune": len(PLAN.finetuning_runs)}),
+        ("methods: {smoke_full: {epochs: 2}}", {"finetune": runs_of("smoke_full")}),
+        (
+            "methods: {smoke_lora: {epochs: 2}}",
+            {"finetune": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
+        ),
         ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run_baseline": len(PLAN.baseline_runs)}),
         ("methods: {quick_full: {epochs: 9}}", {}),
     ],
-    ids=["fine-tuning method", "baseline", "method that is not used"],
+    ids=["fine-tuning method", "method of a grid and a search", "baseline", "method that is not used"],
 )
 def test_edited_method_reruns_only_its_runs(
     edit: str, expected: dict[str, int], smoke: Path, snakemake: Run, overlay: Callable[[str], Path]
