@@ -40,7 +40,7 @@ class Approach(Protocol):
         """A model that nothing has trained on this task; what is new in it depends on the seed alone."""
 
     def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples, /) -> Kept:
-        """Write what is worth keeping of a trained model, and measure it."""
+        """Write what is worth keeping of a trained model, and time it on some rows of the validation split."""
 
 
 class WholeEncoder:

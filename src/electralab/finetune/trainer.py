@@ -23,6 +23,7 @@ from electralab.finetune.evaluation import (
     write_answers,
 )
 from electralab.finetune.examples import sample_examples, swapped_pairs
+from electralab.finetune.inference import TIMED_ROWS
 from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats, task_metrics
 from electralab.finetune.objective import objective_of
@@ -106,7 +107,8 @@ def run_finetuning(
         metrics[f"tuning_loss_at_{trial.learning_rate:g}"] = trial.loss
 
     write_answers(record_path.parent, data, answers)
-    kept = approach.keep(tuned.model, record_path.parent, approach.encode(data.validation, data.regression))
+    timed = approach.encode(sample_examples(data.validation, TIMED_ROWS, 0), data.regression)
+    kept = approach.keep(tuned.model, record_path.parent, timed)
     metrics |= kept.metrics
     notes = [*_notes(spec, settings, data, tuned, metrics, model), *kept.notes]
     record = finetuning_record(spec, data, tuned.tokens, kept.parameters, metrics, notes, meter)
