@@ -33,10 +33,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.compress.base_models import DECODERS, HEADS, POOLERS, parameter_count, quiet, weights_bytes
+from electralab.compress.base_models import HEADS, POOLERS, parameter_count, quiet, weights_bytes
 from electralab.compress.fit import PROMPTS, check_fit
 from electralab.compress.targets import IA3_INPUTS, IA3_OUTPUTS, target_modules
 from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.data.models import DECODERS
 from electralab.errors import UserError
 from electralab.finetune.trained_model import TrainedModel
 

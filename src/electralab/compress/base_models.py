@@ -16,12 +16,12 @@ from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 
 from electralab.config import Qlora, Training
+from electralab.data.models import DECODERS
 from electralab.errors import UserError
 
 # The modules of a classification head, and what has no weights in a model that was pretrained without it.
 HEADS = {"electra": ("classifier",), "bert": ("classifier",), "distilbert": ("pre_classifier", "classifier")}
 POOLERS = {"bert": "bert.pooler"}
-DECODERS = ("opt", "llama")
 # Options of dropout in `config.json`: hidden states, attention weights, the classifier's input.
 DROPOUT = {
     "electra": ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"),
