@@ -275,40 +275,26 @@ class Plan:
             key = described_task.task if isinstance(described_task, GlueTask) else task
             epochs = settings.epochs_by_task.get(key, settings.epochs)
             settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
+        run: dict[str, Any] = {"model": model, "task": task, "method": method, "seed": seed, "settings": settings}
+        return FinetuneSpec(**run, **self._start(model)).canonical()
+
+    def _start(self, model: str) -> dict[str, Any]:
+        """Where a fine-tuning starts: downloaded weights, an untrained network, or a pretraining made here."""
         described = self.experiment.models.get(model)
         if isinstance(described, DownloadedModel):
-            return FinetuneSpec(
-                model=model,
-                task=task,
-                method=method,
-                seed=seed,
-                settings=settings,
-                downloaded=described,
-                extensions=[],
-                pretraining_recipe=None,
-            ).canonical()
+            return {"downloaded": described, "extensions": [], "pretraining_recipe": None}
         pretraining = self.experiment.pretraining_of(model)
-        snapshot = next((share for share in pretraining.snapshots if model.endswith(f"-at{share * 100:g}")), None)
-        random_init = None
-        extensions = pretraining.extensions
-        if described is not None:
-            random_init = RandomInit(
-                shape=pretraining.discriminator,
-                initialization=pretraining.initialization,
-                sequence_length=pretraining.sequence_length,
-            )
-            extensions = [name for name in extensions if name == "position_aware_init"]
-        return FinetuneSpec(
-            model=model,
-            task=task,
-            method=method,
-            seed=seed,
-            settings=settings,
-            random_init=random_init,
-            snapshot=snapshot,
-            extensions=extensions,
-            pretraining_recipe=pretraining.recipe,
-        ).canonical()
+        start = {"extensions": pretraining.extensions, "pretraining_recipe": pretraining.recipe}
+        if described is None:
+            kept = (share for share in pretraining.snapshots if model.endswith(f"-at{share * 100:g}"))
+            return start | {"snapshot": next(kept, None)}
+        random_init = RandomInit(
+            shape=pretraining.discriminator,
+            initialization=pretraining.initialization,
+            sequence_length=pretraining.sequence_length,
+        )
+        extensions = [name for name in pretraining.extensions if name == "position_aware_init"]
+        return start | {"random_init": random_init, "extensions": extensions}
 
     def search_spec(self, name: str) -> str:
         """Canonical JSON of a search: its settings, and the run that every trial varies."""

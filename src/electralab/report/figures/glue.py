@@ -37,12 +37,12 @@ def glue(runs: Runs, published: pd.DataFrame) -> Figure:
     figure.set_layout_engine("constrained")
     panel = figure.subplots()
     for model in models:  # the legend shows every model filled, in the order of the tables
-        panel.plot([], [], linestyle="", markersize=7, label=runs.title(model), **_look(styles[model]))
+        panel.plot([], [], markersize=7, linewidth=1.6, label=runs.title(model), **styles[model])
     for score, values, top, count in zip(shown, known, tops, slots):
         _majority(panel, runs, score, top - 0.6, top + count - 0.4)
         _published(panel, values, top)
         for slot, model in enumerate(_models(runs, score), start=bool(values)):
-            _point(panel, runs, score, model, top + slot, _look(styles[model]))
+            _point(panel, runs, score, model, top + slot, styles[model])
     _rows(panel, shown, tops, slots)
     panel.set_xlabel("validation score")
     bottom_legend(figure, [panel], 3, NOTE)
@@ -53,16 +53,19 @@ def _models(runs: Runs, score: Score) -> list[str]:
     return [model for model in runs.finetuned_models if score.by_seed(runs, model)]
 
 
-def _look(style: dict[str, Any]) -> dict[str, Any]:
-    return {"color": style["color"], "marker": style["marker"]}
-
-
 def _point(panel: Axes, runs: Runs, score: Score, model: str, height: float, look: dict[str, Any]) -> None:
     summary = score.summary(runs, model)
     assert summary is not None, "only models that have the score are drawn"
     if summary.low is not None and summary.high is not None:
         interval = [summary.low, summary.high]
-        panel.plot(interval, [height, height], color=look["color"], linewidth=1.6, solid_capstyle="butt")
+        panel.plot(
+            interval,
+            [height, height],
+            color=look["color"],
+            linestyle=look["linestyle"],
+            linewidth=1.6,
+            solid_capstyle="butt",
+        )
     face = "white" if runs.degenerate_runs(score.cell, model) else look["color"]
     panel.plot(summary.median, height, markersize=7, markerfacecolor=face, markeredgewidth=1.4, **look)
 
