@@ -13,7 +13,7 @@ from electralab.data.example import Example
 from electralab.data.tasks import TaskData
 
 PIECES = "Review : Sentiment Question 1 2 Do both questions ask the same thing ? Answer Text Options good bad film plot"
-ANSWERS = " Yes No negative positive Maybe A B C"
+ANSWERS = " Yes No negative positive Maybe A B C\nYes\nNo"  # with the space before them, and bare
 KINDS = ("opt", "llama")
 POSITIONS = 96
 

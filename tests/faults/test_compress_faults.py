@@ -4,6 +4,8 @@ import errno
 import importlib.util
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -107,6 +109,23 @@ def test_virtual_tokens_take_positions(folders, method):
         build(folders["electra"], method(virtual_tokens=15, max_length=50))
 
 
+def test_advice_of_bitsandbytes_is_not_shown_and_its_other_warnings_are():
+    """A new process, because it advises when it is imported, on CPUs that could do with its optional kernel."""
+    code = """
+import logging, sys
+sys.modules["kernels"] = None
+import electralab.compress
+import bitsandbytes
+logging.getLogger("bitsandbytes.backends.cpu.ops").warning("Failed to load CPU gemm_4bit_forward from %s", "x")
+logging.getLogger("bitsandbytes.backends.cpu.ops").warning("something else")
+logging.getLogger("bitsandbytes.autograd._functions").warning("also else")
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert [line for line in found.stderr.splitlines() if "else" in line] == ["something else", "also else"]
+    assert "gemm_4bit_forward" not in found.stderr
+
+
 def test_bitsandbytes_is_missing(folders, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
@@ -205,7 +224,7 @@ def test_models_that_are_not_there_or_of_another_kind(folders, tmp_path):
     with refused(r"holds no Hugging Face model: config\.json is missing"):
         load_base(tmp_path, 2, Lora(), 0)
     T5Config().save_pretrained(tmp_path)
-    with refused("holds a t5: adapters are for electra, bert, distilbert, opt, llama"):
+    with refused("holds a t5: only electra, bert, distilbert, opt, llama can be adapted or asked"):
         load_base(tmp_path, 2, Lora(), 0)
     with refused("holds a opt, which gets no classification head: it answers in words"):
         load_base(folders["opt"], 2, Lora(), 0)

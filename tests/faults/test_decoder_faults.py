@@ -12,9 +12,11 @@ from model_hub import write_bert
 from safetensors.torch import load_file, save_file
 from tiny_decoder import edit_config, task, write_decoder, write_tokenizer
 
+from electralab.compress.base_models import load_causal
+from electralab.config import InContext
 from electralab.data.example import Example
 from electralab.errors import UserError
-from electralab.finetune.decoder import VerbalizedDecoder, check_positions, encode_prompts, load_decoder
+from electralab.finetune.decoder import VerbalizedDecoder, check_positions, encode_prompts
 from electralab.finetune.in_context import InContextReader, draw_shots
 from electralab.finetune.prompts import TEMPLATES, PromptTokenizer, Template
 
@@ -65,8 +67,8 @@ def test_label_words_that_begin_alike(folder: Path, words: tuple[str, str]) -> N
 
 
 def test_an_encoder_is_no_decoder(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"'bert' model, which cannot continue a text.*opt, llama") as error:
-        load_decoder(write_bert(tmp_path / "bert"))
+    with pytest.raises(UserError, match="holds a bert, which is no decoder: use opt or llama") as error:
+        load_causal(write_bert(tmp_path / "bert"), InContext())
     message(error)
 
 
@@ -75,8 +77,8 @@ def test_weights_that_are_not_all_there(folder: Path) -> None:
     state = load_file(path)
     del state["model.decoder.layers.1.fc1.weight"]
     save_file(state, path, metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"lacks 1 weights.*layers\.1\.fc1\.weight") as error:
-        load_decoder(folder)
+    with pytest.raises(UserError, match=r"1 weights of the body are missing.*layers\.1\.fc1\.weight") as error:
+        load_causal(folder, InContext())
     message(error)
 
 
@@ -105,7 +107,7 @@ def test_too_few_rows_to_show() -> None:
 
 def test_a_model_that_answers_with_nan(folder: Path) -> None:
     tokenizer, template = PromptTokenizer(folder), TEMPLATES["sst2"]
-    model = load_decoder(folder)
+    model = load_causal(folder, InContext())
     with torch.no_grad():
         model.model.decoder.embed_tokens.weight.fill_(np.nan)
     decoder = VerbalizedDecoder(model, tokenizer.label_ids(template))

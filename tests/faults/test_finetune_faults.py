@@ -98,6 +98,11 @@ def test_weights_that_become_nan_in_the_last_step_are_found_before_they_are_scor
         run_method(spec, earlier, task, tokenizer, None, 1, "cpu")
 
 
+def test_an_encoder_does_not_answer_in_words(earlier, task, tokenizer):
+    with pytest.raises(UserError, match="method full: answers is for decoders, and toy is an encoder: leave it out"):
+        run_method(make_spec(answers="as_published"), earlier, task, tokenizer, None, 1, "cpu")
+
+
 def test_a_full_disk_is_one_line(earlier, task, tokenizer, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")

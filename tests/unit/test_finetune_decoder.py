@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import re
 from pathlib import Path
@@ -13,14 +14,15 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from tiny_decoder import KINDS, write_decoder
+from torch.nn import functional as F
 
-from electralab.config import Lora
+from electralab.compress.base_models import load_causal
+from electralab.config import InContext, Lora
 from electralab.data.example import Example
 from electralab.finetune.decoder import (
     VerbalizedDecoder,
     encode_prompts,
     left_padded_positions,
-    load_decoder,
     pack_prompts,
 )
 from electralab.finetune.loop import predict, train_model
@@ -44,7 +46,7 @@ def tokenizer(folder: Path) -> PromptTokenizer:
 
 @pytest.fixture(scope="module")
 def decoder(folder: Path, tokenizer: PromptTokenizer) -> VerbalizedDecoder:
-    return VerbalizedDecoder(load_decoder(folder), tokenizer.label_ids(TEMPLATE)).eval()
+    return VerbalizedDecoder(load_causal(folder, InContext()), tokenizer.label_ids(TEMPLATE)).eval()
 
 
 def test_padding_changes_nothing(decoder: VerbalizedDecoder, tokenizer: PromptTokenizer) -> None:
@@ -77,6 +79,25 @@ def test_logits_are_those_that_transformers_generates_from(folder: Path, decoder
         ours = decoder(batch.input_ids, batch.attention_mask)
     expected = told[:, theirs.convert_tokens_to_ids(["ĠNo", "ĠYes"])]
     torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_published_loss_is_that_of_the_next_word(folder: Path, tokenizer: PromptTokenizer) -> None:
+    """Its gradient is that of the label word among the whole vocabulary; answers are among the label words."""
+    template = dataclasses.replace(TEMPLATE, text=f"{TEMPLATE.text} ", gap="")
+    prompts = encode_prompts(ROWS, template, tokenizer, 96)
+    batch, ids = prompts.batch(np.arange(len(ROWS))), torch.tensor(tokenizer.label_ids(template))
+    network = load_causal(folder, InContext())
+    model = VerbalizedDecoder(network, ids.tolist(), "as_published").eval()
+    logits = network(batch.input_ids, attention_mask=batch.attention_mask.long()).logits[:, -1]
+    given = model(batch.input_ids, batch.attention_mask)
+    ours, theirs = Classification(2).loss(given, batch.labels), F.cross_entropy(logits, ids[batch.labels])
+    torch.testing.assert_close(ours, theirs)
+    parameters = list(network.parameters())
+    for one, other in zip(*(torch.autograd.grad(loss, parameters) for loss in (ours, theirs))):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)
+    answers = predict(model, Classification(2), prompts, np.arange(len(ROWS)), "cpu", "toy")
+    expected = logits[:, ids].double().log_softmax(dim=-1)
+    np.testing.assert_allclose(answers, expected.detach(), atol=1e-5)
 
 
 def test_positions_are_counted_from_the_first_real_token() -> None:
@@ -150,7 +171,7 @@ def test_a_decoder_learns_in_the_loop_of_every_model(folder: Path, tokenizer: Pr
         rows.append(Example(str(number), " ".join(words), None, label))
     template = TEMPLATES["sst2"]
     encoded = encode_prompts(rows, template, tokenizer, 32)
-    model = VerbalizedDecoder(load_decoder(folder), tokenizer.label_ids(template))
+    model = VerbalizedDecoder(load_causal(folder, InContext()), tokenizer.label_ids(template))
     settings = Lora(epochs=6, batch_size=16, dropout=0.0)
     train, held = np.arange(200), np.arange(200, 240)
     train_model(model, Classification(2), encoded, train, settings, 3e-3, 0, "cpu", "toy")

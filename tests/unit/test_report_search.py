@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from statistics import median
 
-import matplotlib.image
-import numpy as np
 import pandas as pd
 import pytest
 from report_experiment import PUBLISHED, Builder, collected, searches
+from report_made import check_files
 
 from electralab.errors import UserError
 from electralab.report.figures import make_figure
@@ -119,11 +118,4 @@ def test_figure_has_every_trial_the_best_so_far_and_the_importances(tmp_path: Pa
 
 
 def test_files_are_deterministic_and_not_blank(inputs: tuple[Path, Path, Path], tmp_path: Path) -> None:
-    trials, found = searches(tmp_path), []
-    for attempt in ("a", "b"):
-        svg, png = tmp_path / f"{attempt}.svg", tmp_path / f"{attempt}.png"
-        make_figure("search", inputs[0], inputs[1], PUBLISHED, svg, png, trials)
-        found.append((svg.read_bytes(), png.read_bytes()))
-    assert found[0] == found[1]
-    pixels = matplotlib.image.imread(tmp_path / "a.png")
-    assert np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).shape[0] > 20
+    check_files("search", inputs[0], inputs[1], searches(tmp_path))

@@ -66,11 +66,6 @@ def answered(builder: Builder, task: str, seed: int, score: float, rows: int | N
     return record
 
 
-@pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    return Builder(tmp_path / "records")
-
-
 def test_complete_submission_has_the_servers_shape_and_header(builder: Builder, tmp_path: Path) -> None:
     for task in TASKS:
         answered(builder, task, 0, 0.8)

@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from report_experiment import PUBLISHED, SHAPE, SIZES, Builder, collected, pretraining_metrics
+from report_made import Made
 from scipy import stats
 
 from electralab.report.tables import OF_FINETUNING, TABLES, make_table
 
 OF_PRETRAINING = [name for name in TABLES if name not in OF_FINETUNING]
-
-
-class Made:
-    """A table's CSV and Markdown."""
-
-    def __init__(self, builder: Builder, name: str) -> None:
-        folder = builder.folder.parent
-        runs, _, comparisons = collected(builder, folder)
-        make_table(name, runs, comparisons, PUBLISHED, folder / f"{name}.csv", folder / f"{name}.md")
-        self.frame = pd.read_csv(folder / f"{name}.csv")
-        self.text = (folder / f"{name}.md").read_text()
-
-    def line(self, start: str) -> str:
-        return next(line for line in self.text.splitlines() if line.startswith(f"| {start}"))
-
-    def note(self, *words: str) -> str:
-        notes = [line for line in self.text.splitlines() if line.startswith("- ") and all(w in line for w in words)]
-        assert len(notes) <= 1, notes
-        return notes[0] if notes else ""
-
-
-@pytest.fixture
-def builder(tmp_path: Path) -> Builder:
-    return Builder(tmp_path / "artifacts")
 
 
 @pytest.fixture

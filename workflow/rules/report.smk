@@ -13,11 +13,14 @@ rule collect:
     input:
         records=PLAN.records,
         searches=PLAN.search_results,
+        decoders=PLAN.decoder_records,
+        tasks=PLAN.decoder_tasks,
     output:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
         comparisons="results/{name}/comparisons.csv",
         searches="results/{name}/searches.csv",
+        confusions="results/{name}/confusions.csv",
     log:
         "logs/report/{name}-collect.log",
     conda:
@@ -25,7 +28,8 @@ rule collect:
     shell:
         "python -m electralab collect {input.records:q} --trials {input.searches:q} --preset {wildcards.name}"
         " --runs {output.runs} --curves {output.curves} --comparisons {output.comparisons}"
-        " --searches {output.searches} 2> {log}"
+        " --searches {output.searches} --decoders {input.decoders:q} --tasks {input.tasks:q}"
+        " --confusions {output.confusions} 2> {log}"
 
 
 rule table:
@@ -58,6 +62,7 @@ rule figure:
         runs="results/{name}/runs.csv",
         curves="results/{name}/curves.csv",
         searches="results/{name}/searches.csv",
+        confusions="results/{name}/confusions.csv",
         published=PUBLISHED,
     output:
         svg=report(
@@ -75,7 +80,8 @@ rule figure:
         "../../envs/electralab.yaml"
     shell:
         "python -m electralab figure {wildcards.figure} --runs {input.runs} --curves {input.curves}"
-        " --searches {input.searches} --published {input.published:q} --svg {output.svg} --png {output.png} 2> {log}"
+        " --searches {input.searches} --confusions {input.confusions} --published {input.published:q}"
+        " --svg {output.svg} --png {output.png} 2> {log}"
 
 
 rule submission:

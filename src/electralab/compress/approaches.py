@@ -9,6 +9,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from electralab.config import AdapterMethod, FullFinetuning, InContext, Training
 from electralab.data.models import DECODERS
 from electralab.data.tasks import TaskData
@@ -47,15 +49,21 @@ def run_method(
         after_epoch: called with the number of every finished epoch and the score of the validation rows.
 
     Raises:
-        UserError: model, tokenizer and method do not fit, a row to be scored has no label, or the loss is no longer a
-            finite number.
+        UserError: model, tokenizer and method do not fit, a row to be scored has no label, the loss is no longer a
+            finite number, or the GPU's memory is full.
     """
-    if isinstance(spec.settings, InContext):
-        from electralab.compress.decoders import run_in_context
+    try:
+        if isinstance(spec.settings, InContext):
+            from electralab.compress.decoders import run_in_context
 
-        return run_in_context(spec, record_path, task, model, threads, device)
-    make = partial(_approach, spec, tokenizer, model, device)
-    return run_finetuning(spec, record_path, task, model, make, threads, device, after_epoch)
+            return run_in_context(spec, record_path, task, model, threads, device)
+        make = partial(_approach, spec, tokenizer, model, device)
+        return run_finetuning(spec, record_path, task, model, make, threads, device, after_epoch)
+    except torch.OutOfMemoryError as error:
+        smaller = "max_length or shots" if isinstance(spec.settings, InContext) else "batch_size or max_length"
+        recompute = getattr(spec.settings, "gradient_checkpointing", True)
+        remedy = f"lower {smaller}" + ("" if recompute else ", or switch gradient_checkpointing on")
+        raise UserError(f"{spec.title}: the GPU's memory is full: {remedy}") from error
 
 
 def _approach(spec: FinetuneSpec, tokenizer: Path, model: Path | None, device: str, data: TaskData) -> Approach:
@@ -65,6 +73,8 @@ def _approach(spec: FinetuneSpec, tokenizer: Path, model: Path | None, device: s
         from electralab.compress.decoders import decoder_approach
 
         return decoder_approach(spec, settings, model, data, device)
+    if settings.answers != "label_words":
+        raise UserError(f"method {spec.method}: answers is for decoders, and {spec.model} is an encoder: leave it out")
     text_encoder, objective = load_tokenizer(tokenizer), objective_of(data, settings)
     encoder, source = starting_encoder(spec, text_encoder, model)
     if isinstance(settings, FullFinetuning):

@@ -1,4 +1,4 @@
-"""The model under an adapter: a Hugging Face folder with a new head, in fp32 or in few bits."""
+"""The model under an adapter, and every decoder: a Hugging Face folder, in fp32 or with its layers in few bits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceC
 from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.config import Qlora, Training
+from electralab.config import InContext, Qlora, Training
 from electralab.data.models import DECODERS
 from electralab.errors import UserError
+from electralab.finetune.decoder import left_padded_positions
 
 # The modules of a classification head, and what has no weights in a model that was pretrained without it.
 HEADS = {"electra": ("classifier",), "bert": ("classifier",), "distilbert": ("pre_classifier", "classifier")}
@@ -72,8 +73,10 @@ def load_base(folder: Path, outputs: int, method: Training, seed: int, device: s
     return model
 
 
-def load_causal(folder: Path, method: Training, device: str = "cpu") -> PreTrainedModel:
+def load_causal(folder: Path, method: Training | InContext, device: str = "cpu") -> PreTrainedModel:
     """A decoder with its own output layer, which stays in full precision under `Qlora`, whatever its recipe.
+
+    It counts positions from the first real token, so that padding on the left changes no answer.
 
     Args:
         folder: Hugging Face directory of an OPT or Llama.
@@ -88,7 +91,21 @@ def load_causal(folder: Path, method: Training, device: str = "cpu") -> PreTrain
         raise UserError(f"{folder} holds a {config.model_type}, which is no decoder: use {' or '.join(DECODERS)}")
     model, missing = _load(AutoModelForCausalLM, folder, config, method, ["lm_head"], device)
     _check_body(folder, missing, [])
+    model.register_forward_pre_hook(_count_positions, with_kwargs=True)
     return model
+
+
+def _count_positions(_: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """Positions where none are given: PEFT 0.21 drops them, and Llama then counts the padding behind a learnt prefix.
+
+    The mask covers a prefix or prompt, too; keys and values of a prefix stand in front of what is read.
+    """
+    mask = inputs.get("attention_mask")
+    if mask is not None and inputs.get("position_ids") is None:
+        ids = inputs.get("input_ids")
+        read = args[0] if args else (inputs["inputs_embeds"] if ids is None else ids)
+        inputs["position_ids"] = left_padded_positions(mask)[:, -read.shape[1] :]
+    return args, inputs
 
 
 def weights_bytes(model: nn.Module) -> int:
@@ -136,19 +153,19 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _config(folder: Path, method: Training, **options: Any) -> Any:
+def _config(folder: Path, method: Training | InContext, **options: Any) -> Any:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no Hugging Face model: config.json is missing")
     config = AutoConfig.from_pretrained(folder, **options)
     if config.model_type not in DROPOUT:
-        raise UserError(f"{folder} holds a {config.model_type}: adapters are for {', '.join(DROPOUT)}")
+        raise UserError(f"{folder} holds a {config.model_type}: only {', '.join(DROPOUT)} can be adapted or asked")
     for name in DROPOUT[config.model_type]:
-        setattr(config, name, method.dropout)
+        setattr(config, name, method.dropout if isinstance(method, Training) else 0.0)
     return config
 
 
 def _load(
-    auto_class: Any, folder: Path, config: Any, method: Training, keep: list[str], device: str
+    auto_class: Any, folder: Path, config: Any, method: Training | InContext, keep: list[str], device: str
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model in fp32, or with every linear layer but `keep` in few bits; and which weights the folder lacks."""
     quantization = _quantization(method, keep, device) if isinstance(method, Qlora) else None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from electralab.compress.adapted import Adapted
@@ -15,7 +14,6 @@ from electralab.config import AdapterMethod, FullFinetuning, InContext, Training
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
 from electralab.errors import UserError
-from electralab.files import write_json
 from electralab.finetune.approach import Approach, Kept, whole_model
 from electralab.finetune.decoder import (
     EncodedPrompts,
@@ -23,11 +21,10 @@ from electralab.finetune.decoder import (
     check_positions,
     encode_prompts,
     label_logits,
-    load_decoder,
 )
 from electralab.finetune.evaluation import check_labels, evaluate, evaluation_notes, row_counts, write_answers
 from electralab.finetune.examples import EncodedExamples
-from electralab.finetune.in_context import InContextReader, confusion, draw_shots, sample_scored
+from electralab.finetune.in_context import InContextReader, draw_shots, sample_scored
 from electralab.finetune.objective import Classification, objective_of
 from electralab.finetune.prompts import PromptTokenizer, template_of
 from electralab.finetune.start import checked_weights, weights_folder
@@ -53,7 +50,7 @@ def decoder_approach(spec: FinetuneSpec, settings: Training, model: Path, data: 
         UserError: the task has no words to answer with, or the model cannot say them.
     """
     folder = weights_folder(spec, model)
-    template, prompts = template_of(data), PromptTokenizer(folder)
+    template, prompts = template_of(data, settings.answers), PromptTokenizer(folder)
     label_ids = prompts.label_ids(template)
     check_positions(folder, settings.max_length, spec.method)
     source = checked_weights(spec, folder, model)
@@ -67,8 +64,8 @@ def decoder_approach(spec: FinetuneSpec, settings: Training, model: Path, data: 
     def fresh(steps: int) -> AdaptedModel:
         base = load_causal(folder, settings, device)
         torch.manual_seed(spec.seed)
-        answers = torch.tensor(label_ids, device=device)
-        return adapt(base, settings, steps, lambda outputs, *_: label_logits(outputs, answers))
+        words = torch.tensor(label_ids, device=device)
+        return adapt(base, settings, steps, lambda outputs, *_: label_logits(outputs, words, settings.answers))
 
     return Adapted(settings, source, prompts.checksum, encode, fresh, objective_of(data, settings), device)
 
@@ -94,7 +91,8 @@ class WholeDecoder:
 
     def fresh(self, _: int) -> VerbalizedDecoder:
         """Nothing in it is new; dropout depends on the seed alone."""
-        model = VerbalizedDecoder(load_causal(self.folder, self.settings, self.device), self.label_ids)
+        network = load_causal(self.folder, self.settings, self.device)
+        model = VerbalizedDecoder(network, self.label_ids, self.settings.answers)
         torch.manual_seed(self.seed)
         return model
 
@@ -115,25 +113,23 @@ def run_in_context(
     folder = weights_folder(spec, model)
     whole = read_task(task)
     check_labels(whole)
-    network, prompts, template = load_decoder(folder).to(device), PromptTokenizer(folder), template_of(whole)
+    network, prompts = load_causal(folder, method, device), PromptTokenizer(folder)
+    template = template_of(whole, method.answers)
     check_positions(folder, method.max_length, spec.method)
     meter.data = {"task": whole.checksum, "tokenizer": prompts.checksum, "model": checked_weights(spec, folder, model)}
     data = sample_scored(whole, method.max_validation_rows, SCORED_SAMPLE)
     reader = InContextReader(
-        VerbalizedDecoder(network, prompts.label_ids(template)),
+        VerbalizedDecoder(network, prompts.label_ids(template)).to(device),
         prompts,
         template,
         draw_shots(whole, method.shots, spec.seed),
         method.max_length,
         device,
-        f"{spec.model} on {spec.task}, {spec.method}, seed {spec.seed}",
+        spec.title,
     )
     metrics, answers = evaluate(data, reader.answer, method.mnli_validation)
-    labels = np.array([example.label for example in data.validation])
     metrics |= row_counts(task, data)
     write_answers(record_path.parent, data, answers)
-    table = confusion(labels, answers["validation"], data.labels)
-    write_json(record_path.with_name("confusion.json"), table)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     notes = [*reader.notes(), *evaluation_notes(data, metrics)]
     record = finetuning_record(spec, data, 0, {"total": parameters, "trainable": 0}, metrics, notes, meter)

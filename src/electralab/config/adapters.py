@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from electralab.config.base import Fraction, Positive, Strict
-from electralab.config.finetuning import Training
+from electralab.config.finetuning import ANSWERS, Answers, Training
 
 Rank = Annotated[int, Field(ge=1)]
 # Layers by their role; `electralab/compress/targets.py` names them for every architecture.
@@ -140,6 +140,7 @@ class InContext(Strict):
     mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
         "matched", description="Rows behind the score of MNLI."
     )
+    answers: Answers = Field("label_words", description=ANSWERS)
 
 
 AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe

@@ -41,6 +41,12 @@ FINETUNING_RECIPES: dict[str, dict[str, Any]] = {
     },
 }
 
+Answers = Literal["label_words", "as_published"]
+ANSWERS = (
+    "Decoders only. `label_words`: the word with the space before it, against the other label words; `as_published`: "
+    "the bare word behind a space, against the whole vocabulary in training (the study of OPT, docs/methods.md)."
+)
+
 
 class Training(Strict):
     """How a model is trained on a task, whatever part of it is trained."""
@@ -83,6 +89,7 @@ class Training(Strict):
     mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
         "matched", description="Rows behind the score of MNLI (RC2020 scored both together)."
     )
+    answers: Answers = Field("label_words", description=ANSWERS)
 
 
 class FullFinetuning(Training):

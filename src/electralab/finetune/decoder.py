@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from electralab.config.finetuning import Answers
 from electralab.data.example import Example
-from electralab.data.models import DECODERS
 from electralab.errors import UserError
 from electralab.files import read_json
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, pair_lengths
@@ -104,32 +104,6 @@ def pack_prompts(rows: list[list[int]], examples: list[Example], tokenizer: Prom
     )
 
 
-def load_decoder(folder: Path, **options: Any) -> Any:
-    """An `OPTForCausalLM` or `LlamaForCausalLM`, in fp32 unless `options` of `from_pretrained` say otherwise.
-
-    Raises:
-        UserError: the folder holds no decoder, or not all of its weights.
-    """
-    kind = read_json(folder / "config.json").get("model_type")
-    if kind not in DECODERS:
-        raise UserError(
-            f"{folder} holds a {kind!r} model, which cannot continue a text: in-context evaluation and label words "
-            f"need a decoder ({', '.join(DECODERS)})"
-        )
-    from transformers import AutoModelForCausalLM
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()  # type: ignore[no-untyped-call]
-    loaded: Any = AutoModelForCausalLM.from_pretrained(
-        folder, local_files_only=True, output_loading_info=True, **{"dtype": torch.float32, **options}
-    )
-    model, found = loaded
-    if found["missing_keys"]:
-        missing = sorted(found["missing_keys"])
-        raise UserError(f"{folder} lacks {len(missing)} weights of its network (first: {missing[0]}): fetch it again")
-    return model
-
-
 def check_positions(folder: Path, max_length: int, method: str) -> None:
     """Refuse prompts that the model has no positions for.
 
@@ -150,19 +124,21 @@ class VerbalizedDecoder(TrainedModel):
     Args:
         model: takes `input_ids`, `attention_mask`, `position_ids` and `logits_to_keep`, as OPT and Llama do.
         label_ids: the token of every class.
+        answers: `as_published`, it is trained to tell the label words from all other words too.
     """
 
     label_ids: Tensor
 
-    def __init__(self, model: nn.Module, label_ids: list[int]) -> None:
+    def __init__(self, model: nn.Module, label_ids: list[int], answers: Answers = "label_words") -> None:
         super().__init__()
         self.model = model
+        self.answers = answers
         self.register_buffer("label_ids", torch.tensor(label_ids), persistent=False)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, _token_type_ids: Tensor | None = None
     ) -> Tensor:
-        """Logits of the label words, [B, classes].
+        """Logits as `label_logits` gives them.
 
         Args:
             input_ids: [B, S] int64, padded on the left.
@@ -175,13 +151,21 @@ class VerbalizedDecoder(TrainedModel):
             logits_to_keep=1,
             use_cache=False,
         )
-        return label_logits(output, self.label_ids)
+        return label_logits(output, self.label_ids, self.answers)
 
 
-def label_logits(output: Any, label_ids: Tensor | list[int]) -> Tensor:
-    """Logits of the label words at the last position of a causal model's output, [B, classes]."""
-    logits: Tensor = output.logits[:, -1, label_ids]
-    return logits
+def label_logits(output: Any, label_ids: Tensor, answers: Answers = "label_words") -> Tensor:
+    """Logits of the label words at the last position of a causal model's output, [B, classes].
+
+    `as_published` and where gradients are kept, a last column stands for all other words together, [B, classes + 1]:
+    the cross-entropy of a label is then that of its word among the whole vocabulary.
+    """
+    logits: Tensor = output.logits[:, -1]
+    words = logits[:, label_ids]
+    if answers == "label_words" or not torch.is_grad_enabled():
+        return words
+    others = logits.float().index_fill(1, label_ids, -torch.inf).logsumexp(dim=1, keepdim=True)
+    return torch.cat([words.float(), others], dim=1)
 
 
 def left_padded_positions(attention_mask: Tensor) -> Tensor:

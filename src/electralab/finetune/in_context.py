@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -178,17 +177,3 @@ class InContextReader:
             use_cache=True,
         )
         return label_logits(output, self.decoder.label_ids)
-
-
-def confusion(labels: npt.NDArray[np.int64], log_probabilities: Floats, names: list[str]) -> dict[str, dict[str, int]]:
-    """Rows by true and then by predicted class: `confusion[true][predicted]`, every class in either place.
-
-    Args:
-        labels: class numbers, [N].
-        log_probabilities: [N, classes].
-        names: the classes, in order.
-    """
-    from sklearn.metrics import confusion_matrix
-
-    counts = confusion_matrix(labels, log_probabilities.argmax(axis=1), labels=range(len(names)))
-    return {true: dict(zip(names, map(int, row))) for true, row in zip(names, counts)}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import string
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from electralab.config.finetuning import Answers
 from electralab.data.bundled import TASKS
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData
@@ -25,6 +26,7 @@ class Template:
 
     text: str  # with {text} and, for a pair, {pair}
     words: tuple[str, ...]
+    gap: str = " "  # between the prompt and the answer
 
     def prompt(self, example: Example) -> str:
         """The row without its answer."""
@@ -33,7 +35,7 @@ class Template:
     def solved(self, example: Example) -> str:
         """The row with its answer; it must have a label."""
         assert example.label is not None
-        return f"{self.prompt(example)} {self.words[int(example.label)]}"
+        return f"{self.prompt(example)}{self.gap}{self.words[int(example.label)]}"
 
 
 NO_YES = ("No", "Yes")
@@ -47,8 +49,7 @@ TEMPLATES = {
     "mrpc": Template(
         "Sentence 1: {text}\nSentence 2: {pair}\nQuestion: Do both sentences mean the same thing? Answer:", NO_YES
     ),
-    # Wording of snigdhav03/CS-7643-Deep-Learning, `src/prompts/qqp.py`, but for the space after the last colon: the
-    # study reads "Yes" and "No" behind it, which are other tokens than " Yes" and " No".
+    # Wording of snigdhav03/CS-7643-Deep-Learning, `src/prompts/qqp.py`.
     "qqp": Template(
         "Question 1: {text}\nQuestion 2: {pair}\nQuestion: Do both questions ask the same thing? Answer:", NO_YES
     ),
@@ -64,8 +65,11 @@ TEMPLATES = {
 }
 
 
-def template_of(data: TaskData) -> Template:
+def template_of(data: TaskData, answers: Answers = "label_words") -> Template:
     """The template of a GLUE or bundled task; for any other task, its labels as options A, B, C and so on.
+
+    As published by snigdhav03/CS-7643-Deep-Learning (`src/prompts/qqp.py`), the prompt ends with the space, and "Yes"
+    and "No" behind it are other tokens than " Yes" and " No".
 
     Raises:
         UserError: the task is a regression, or has more than 26 classes.
@@ -77,7 +81,8 @@ def template_of(data: TaskData) -> Template:
         )
     bundled = data.name in TASKS and tuple(data.labels) == TASKS[data.name].labels
     name = data.glue or (data.name if bundled else None)
-    return TEMPLATES[name] if name else _options(data)
+    template = TEMPLATES[name] if name else _options(data)
+    return template if answers == "label_words" else replace(template, text=f"{template.text} ", gap="")
 
 
 def _options(data: TaskData) -> Template:
@@ -154,8 +159,9 @@ class PromptTokenizer:
         Raises:
             UserError: a word is not one token of the vocabulary, or two words begin with the same token.
         """
-        ending = template.text.rpartition("}")[2]
-        prompt, *solved = self.encode([ending, *(f"{ending} {word}" for word in template.words)])
+        # A bare word is a token of its own, also where the vocabulary has one of it and the space before it.
+        ending = template.text.rpartition("}")[2] if template.gap else ""
+        prompt, *solved = self.encode([ending, *(f"{ending}{template.gap}{word}" for word in template.words)])
         answers = [ids[len(prompt) :] for ids in solved]
         first: dict[int, str] = {}
         for word, answer in zip(template.words, answers):

@@ -67,7 +67,6 @@ def run_finetuning(
     meter = Meter(device, threads)
     settings = spec.settings
     assert isinstance(settings, Training), "a method that trains nothing has its own way"
-    run = f"{spec.model} on {spec.task}, {spec.method}, seed {spec.seed}"
 
     data = read_task(task)
     check_labels(data)
@@ -82,7 +81,7 @@ def run_finetuning(
 
     def answer(examples: list[Example], model: TrainedModel) -> Floats:
         encoded = approach.encode(examples, data.regression)
-        return predict(model, objective, encoded, np.arange(len(encoded)), device, run)
+        return predict(model, objective, encoded, np.arange(len(encoded)), device, spec.title)
 
     def score_epoch(epoch: int, model: TrainedModel) -> None:
         assert after_epoch is not None
@@ -91,7 +90,7 @@ def run_finetuning(
         after_epoch(epoch, scores["score"])
 
     on_epoch = None if after_epoch is None else score_epoch
-    tuned = train_best(spec, settings, data, approach.fresh, train, len(sample), device, run, on_epoch)
+    tuned = train_best(spec, settings, data, approach.fresh, train, len(sample), device, spec.title, on_epoch)
 
     metrics, answers = evaluate(data, partial(answer, model=tuned.model), settings.mnli_validation)
     metrics |= row_counts(task, data)

@@ -1,16 +1,18 @@
-"""Run records to tidy files: `runs.csv` (a row a run), `curves.csv` (an evaluation), `comparisons.csv` (two models)."""
+"""Run records to tidy files: `runs.csv` (a row a run), `curves.csv` (an evaluation), `comparisons.csv` (two models),
+`confusions.csv` (a cell of a confusion matrix)."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from electralab.errors import UserError
-from electralab.files import atomic_write
+from electralab.files import atomic_write, read_json
 from electralab.records import RunRecord, read_record
-from electralab.report.comparisons import COMPARISON_COLUMNS, compare
+from electralab.report.comparisons import COMPARISON_COLUMNS, compare, read_answers
 
 # What a run was told, as far as a table says it. The complete experiment is in `config.resolved.yaml`.
 SPEC_COLUMNS = (
@@ -33,6 +35,16 @@ SPEC_COLUMNS = (
     "head",
     "pooling",
     "mnli_validation",
+    "schedule",
+    "warmup_fraction",
+    "weight_decay",
+    "adam_bias_correction",
+    "adam_epsilon",
+    "dropout",
+    "layerwise_lr_decay",
+    "layerwise_lr_decay_rule",
+    "double_unordered",
+    "regression_target",
     # Of adapters, and of decoders that answer from a prompt.
     "rank",
     "alpha",
@@ -43,9 +55,16 @@ SPEC_COLUMNS = (
     "target_rank",
     "virtual_tokens",
     "block_size",
+    "adapter_dropout",
+    "rank_dropout",
+    "module_dropout",
+    "start_fraction",
+    "final_fraction",
+    "every_steps",
     "gradient_checkpointing",
     "merge_for_inference",
     "shots",
+    "answers",
 )
 NOTE_SEPARATOR = " | "  # sentences have semicolons of their own
 IDENTITY = ("stage", "model", "task", "method", "seed")
@@ -70,11 +89,51 @@ CURVE_IDENTITY = ("model", "pretraining", "generator_size", "seed", "extensions"
 CURVE_COLUMNS = ("step", "tokens", "seconds", "phase")
 # A row a trial; then a `param.<option>` for every searched option and an `importance.<option>`, the same in every row.
 SEARCH_COLUMNS = ("search", "trial", "status", "score", "seconds", "seed")
+# Validation rows of class number `true`, which is called `label`, that were answered with class number `predicted`.
+CONFUSION_COLUMNS = ("task", "model", "method", "seed", "true", "label", "predicted", "rows")
 
 
 def write_searches(rows: list[dict[str, Any]], path: Path) -> None:
     """Write `searches.csv`, a row a trial; only its header where the experiment has no search."""
     frame = pd.DataFrame(rows) if rows else pd.DataFrame(columns=list(SEARCH_COLUMNS))
+    with atomic_write(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def write_confusions(records: list[Path], tasks: list[Path], path: Path) -> None:
+    """Write `confusions.csv`, a row a cell of every finished run's confusion matrix; only its header without a run.
+
+    Args:
+        records: run records of classifications.
+        tasks: the manifests of their tasks, which name the classes.
+        path: the file.
+
+    Raises:
+        UserError: a record, its `predictions.csv` or a manifest is missing or damaged, or a run is of no task given.
+    """
+    classes = {task["name"]: task["labels"] for task in map(read_json, tasks)}
+    rows = []
+    for source in dict.fromkeys(records):
+        record = read_record(source)
+        if record.status != "ok":
+            continue
+        if record.task not in classes:
+            raise UserError(f"{source} is of task {record.task}, the manifest of which is not given")
+        names = classes[record.task]
+        answers = read_answers(source.with_name(str(record.predictions)))
+        largest = int(max(answers.labels.max(), answers.predictions.max()))
+        if largest >= len(names):
+            raise UserError(
+                f"{source}: its predictions hold class number {largest}, and task {record.task} has "
+                f"{len(names)} classes: delete the record and rerun"
+            )
+        cells = answers.labels.astype(np.int64) * len(names) + answers.predictions.astype(np.int64)
+        counts = np.bincount(cells, minlength=len(names) ** 2).reshape(len(names), len(names))
+        rows += [
+            (record.task, record.model, record.method, record.seed, true, names[true], predicted, count)
+            for (true, predicted), count in np.ndenumerate(counts)
+        ]
+    frame = pd.DataFrame(rows, columns=list(CONFUSION_COLUMNS))
     with atomic_write(path) as temporary:
         frame.to_csv(temporary, index=False, lineterminator="\n")
 

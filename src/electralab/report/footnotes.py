@@ -8,8 +8,15 @@ import pandas as pd
 
 from electralab.report.comparisons import CORRELATIONS
 from electralab.report.markdown import listing, number
-from electralab.report.runs import METRICS, Cell, Runs, intervals
-from electralab.report.statistics import Difference, Summary, indistinguishable, score_difference, wilson_interval
+from electralab.report.runs import METRICS, Cell, Runs
+from electralab.report.statistics import (
+    Difference,
+    Summary,
+    indistinguishable,
+    intervals,
+    score_difference,
+    wilson_interval,
+)
 
 # [CLS] and [SEP] are never replaced and token identity tells a little, so .51 is free; stuck runs stay below .55.
 LEARNT_AUC = 0.55
@@ -203,9 +210,13 @@ def sampling(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     """How much one accuracy is worth on a validation set of this size."""
     parts = []
     for task in dict.fromkeys(cell.task for cell in cells if runs.metric(cell.task) == "accuracy"):
-        rows, rate = runs.task_value(task, "validation_rows"), runs.task_value(task, "majority_rate")
-        if rows:
-            low, high = wilson_interval(rate or 0.5, int(rows))
+        scored = pd.concat([runs.cell_rows(cell) for cell in cells if cell.task == task])
+        if "metric.validation_rows" not in scored:
+            continue
+        counts = scored["metric.validation_rows"]
+        for rows in sorted({int(value) for value in counts.dropna()}, reverse=True):
+            rate = scored.loc[counts == rows, "metric.majority_rate"].median()
+            low, high = wilson_interval(0.5 if pd.isna(rate) else rate, rows)
             parts.append(f"{task} {rows:,.0f} rows (±{number((high - low) / 2)})")
     if not parts:
         return []

@@ -9,7 +9,8 @@ import pandas as pd
 
 from electralab.report.comparisons import COMPARISON_COLUMNS
 from electralab.report.published import read_published
-from electralab.report.runs import Runs, read_runs, read_searches, read_table
+from electralab.report.reading import read_table
+from electralab.report.runs import Runs, read_runs, read_searches
 
 
 @dataclass(frozen=True)

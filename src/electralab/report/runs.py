@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,29 +10,10 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from electralab.errors import UserError
 from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS, SEARCH_COLUMNS
+from electralab.report.reading import read_table
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
-TEXT = (
-    "model",
-    "task",
-    "method",
-    "pretraining",
-    "downloaded",
-    "glue",
-    "primary_metric",
-    "status",
-    "reason",
-    "recipe",
-    "extensions",
-    "kind",
-    "targets",
-    "storage",
-    "search",
-    "notes",
-    "phase",
-)
 UNTRAINED = "random initialisation (never pretrained)"
 # The metrics that tables and figures compare between pretrainings, with their names in a sentence.
 COMPARED = {
@@ -360,11 +340,6 @@ def _summaries(rows: pd.DataFrame, metric: str) -> dict[str, Summary]:
     return {model: summarize(group, spread) for model, group in values.items()}
 
 
-def intervals(summaries: Mapping[str, Summary]) -> dict[str, tuple[float, float]]:
-    """Those summaries that have an interval."""
-    return {name: (s.low, s.high) for name, s in summaries.items() if s.low is not None and s.high is not None}
-
-
 def read_runs(path: Path) -> Runs:
     """Read `runs.csv`.
 
@@ -390,25 +365,3 @@ def read_searches(path: Path) -> pd.DataFrame:
         UserError: it is missing or is not a table of trials.
     """
     return read_table(path, SEARCH_COLUMNS)
-
-
-def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
-    """Read a file that `collect` wrote; text cells are never missing.
-
-    Raises:
-        UserError: it is missing, damaged, or lacks a column.
-    """
-    try:
-        # A model may be called `null`: only an empty cell is missing.
-        frame = pd.read_csv(path, keep_default_na=False, na_values=[""])
-    except FileNotFoundError:
-        raise UserError(f"{path} does not exist: build it first with snakemake {path}") from None
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): delete it and run again") from None
-    missing = [name for name in required if name not in frame.columns]
-    if missing:
-        raise UserError(f"{path} lacks the columns {', '.join(missing)}: delete it and run again")
-    for name in TEXT:
-        if name in frame.columns:
-            frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)
-    return frame

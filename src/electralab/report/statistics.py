@@ -127,6 +127,11 @@ def score_difference(a: Mapping[int, float], b: Mapping[int, float], rows: int |
     return Difference(len(seeds), mean, mean - half, mean + half)
 
 
+def intervals(summaries: Mapping[str, Summary]) -> dict[str, tuple[float, float]]:
+    """Those summaries that have an interval."""
+    return {name: (s.low, s.high) for name, s in summaries.items() if s.low is not None and s.high is not None}
+
+
 def indistinguishable(intervals: Mapping[str, tuple[float, float]]) -> list[list[str]]:
     """Largest groups of names whose intervals all overlap one another, in the order of the mapping."""
     groups: list[set[str]] = []

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import combinations
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from electralab.report.figures.style import BLACK, GREY, WIDTH, bottom_legend, series_style
 from electralab.report.runs import FULL, METRICS, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, Entry, entries, majority_score
+from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, Entry, entries
+from electralab.report.tables.score_cells import majority_scores
 
 NOTE = (
     "point: median over seeds; bar: 95 % interval of the mean, none with one seed; hollow: as published, with its "
-    "mistakes\nequal numbers of parameters are drawn side by side"
+    "mistakes\nthin bar, where nothing is trained: 95 % interval over the scored rows; points that would hide each "
+    "other stand side by side"
 )
 COLUMNS = 2
-CLOSE = 0.04  # points within this share of one another would hide each other: they are moved apart
-STEP = 1.07
+MARKER_WIDTH, MARKER_HEIGHT = 0.031, 0.05  # shares of a panel
 
 
 def adapters(runs: Runs) -> Figure:
@@ -59,35 +63,104 @@ def _panel(
     panel.set_title(f"{task}, {runs.title(model)}")
     panel.set_ylabel(f"validation {METRICS[runs.metric(task)]}")
     panel.set_xlabel("trained parameters, head included")
-    panel.set_xscale("log")
-    counts = {e.cell.method: e.costs["trainable_parameters"] or 0.0 for e in own if e.kind != FULL}
-    places = apart(counts)
     for entry in own:
         if entry.kind == FULL:
             _full(panel, entry)
-        elif entry.cell.method in places:
-            _point(panel, entry, places[entry.cell.method], styles[entry.cell.method])
-        else:  # nothing is trained: it has no place on a logarithmic axis
-            look = {"color": styles[entry.cell.method]["color"], "linestyle": "-.", "linewidth": 1.4}
-            panel.axhline(_median(entry), label=f"{entry.cell.method} (trains nothing)", **look)
-    rate = majority_score(runs, task, model, own)
-    if rate is not None:
+    rates = [majority.score for majority in majority_scores(runs, task, model, [entry.cell for entry in own])]
+    for rate in rates:
         panel.axhline(rate, color=GREY, linestyle=":", linewidth=1.6, label="majority class")
-    panel.margins(x=0.12)
+    points = [entry for entry in own if entry.kind != FULL]
+    limits = _axis(panel, [entry.costs["trainable_parameters"] or 0.0 for entry in points])
+    heights = [
+        *rates,
+        *(value for entry in own for value in (*_interval(entry), *_over_rows(entry), _median(entry))),
+    ]
+    places = apart(
+        {entry.cell.method: _box(entry, limits[0]) for entry in points},
+        MARKER_WIDTH * (limits[2] - limits[1]),
+        MARKER_HEIGHT * (max(heights) - min(heights)),
+    )
+    for entry in points:
+        _point(panel, entry, 10 ** places[entry.cell.method], styles[entry.cell.method])
 
 
-def apart(counts: dict[str, float]) -> dict[str, float]:
-    """Where to draw each number of parameters, so that equal ones stand side by side; zeros are left out."""
-    found: dict[str, float] = {}
-    group: list[str] = []
-    ordered = sorted((name for name, value in counts.items() if value > 0), key=lambda name: counts[name])
-    for name in ordered:
-        if group and counts[name] > counts[group[0]] * (1 + CLOSE):
-            group = []
-        group.append(name)
-        for place, member in enumerate(group):
-            found[member] = counts[member] * STEP ** (place - (len(group) - 1) / 2)
-    return found
+def _axis(panel: Axes, counts: Sequence[float]) -> tuple[float, float, float]:
+    """Scale and ticks for numbers of parameters; methods that train nothing stand left of the others, over `none`.
+
+    Returns:
+        where `none` is, and the ends of the axis, in powers of ten.
+    """
+    powers = [math.log10(count) for count in counts if count > 0]
+    low, high = (min(powers), max(powers)) if powers else (0.0, 0.0)
+    margin = max(0.3, 0.08 * (high - low))
+    start, end, none = low - margin, high + margin, 0.0
+    ticks = _ticks(start, end) if powers else []
+    names = [_short(tick) for tick in ticks]
+    if len(powers) < len(counts):
+        none = start if powers else 0.0
+        start = none - max(margin, 0.3)
+        ticks, names = [10**none, *ticks], ["none", *names]
+    panel.set_xscale("log")
+    panel.set_xlim(10**start, 10**end)
+    panel.xaxis.set_major_locator(FixedLocator(ticks))
+    panel.xaxis.set_major_formatter(FixedFormatter(names))
+    panel.xaxis.set_minor_locator(NullLocator())
+    return none, start, end
+
+
+def _ticks(start: float, end: float) -> list[float]:
+    """Powers of ten within the axis, with 2 and 5 times these where there are few."""
+    decades = range(math.floor(start), math.ceil(end) + 1)
+    for factors in ((1,), (1, 2, 5)):
+        ticks = [factor * 10.0**power for power in decades for factor in factors]
+        ticks = [tick for tick in ticks if 10**start * 1.05 < tick < 10**end]
+        if len(ticks) > 2:
+            break
+    return ticks
+
+
+def _short(count: float) -> str:
+    """20000 -> `20k`."""
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= unit:
+            return f"{count / unit:g}{name}"
+    return f"{count:g}"
+
+
+def _box(entry: Entry, none: float) -> tuple[float, float, float]:
+    """Where a point is, in powers of ten, and what it covers up the panel, its interval included."""
+    count = entry.costs["trainable_parameters"]
+    heights = (*_interval(entry), *_over_rows(entry), _median(entry))
+    return math.log10(count) if count else none, min(heights), max(heights)
+
+
+def apart(boxes: dict[str, tuple[float, float, float]], width: float, height: float) -> dict[str, float]:
+    """Where to draw points, so that none hides another: those that would are drawn side by side around their mean.
+
+    Args:
+        boxes: place, lower and upper end of every point, by name.
+        width: how far apart two points must be that are on the same height.
+        height: what a point covers by itself, half of it above its upper end.
+    """
+    groups = [[name] for name in sorted(boxes, key=lambda name: boxes[name][0])]
+
+    def placed(group: list[str]) -> dict[str, float]:
+        middle = fmean(boxes[name][0] for name in group)
+        return {name: middle + width * (place - (len(group) - 1) / 2) for place, name in enumerate(group)}
+
+    def hide(one: list[str], other: list[str]) -> bool:
+        return any(
+            abs(x - y) < 0.999 * width and boxes[a][1] - boxes[b][2] < height and boxes[b][1] - boxes[a][2] < height
+            for a, x in placed(one).items()
+            for b, y in placed(other).items()
+        )
+
+    while True:
+        pair = next((pair for pair in combinations(groups, 2) if hide(*pair)), None)
+        if pair is None:
+            return {name: place for group in groups for name, place in placed(group).items()}
+        groups = [group for group in groups if group not in pair]
+        groups.append(sorted([*pair[0], *pair[1]], key=lambda name: boxes[name][0]))
 
 
 def _median(entry: Entry) -> float:
@@ -95,9 +168,15 @@ def _median(entry: Entry) -> float:
     return entry.score.median
 
 
-def _interval(entry: Entry) -> tuple[float, float] | None:
+def _interval(entry: Entry) -> tuple[float, ...]:
+    """Both ends of the interval over seeds; nothing with one seed."""
     found = entry.score
-    return (found.low, found.high) if found and found.low is not None and found.high is not None else None
+    return (found.low, found.high) if found and found.low is not None and found.high is not None else ()
+
+
+def _over_rows(entry: Entry) -> tuple[float, ...]:
+    """Both ends of the interval over rows, of prompts alone: they are scored on few rows, and often once."""
+    return entry.over_rows or () if entry.kind == IN_CONTEXT else ()
 
 
 def _full(panel: Axes, entry: Entry) -> None:
@@ -110,8 +189,8 @@ def _full(panel: Axes, entry: Entry) -> None:
 
 def _point(panel: Axes, entry: Entry, place: float, style: dict[str, Any]) -> None:
     look = {"color": style["color"], "marker": style["marker"], "linestyle": "", "markersize": 7}
-    interval = _interval(entry)
-    if interval:
-        panel.plot([place, place], interval, color=style["color"], linewidth=1.4)
+    for interval, width in ((_over_rows(entry), 0.7), (_interval(entry), 1.8)):
+        if interval:
+            panel.plot([place, place], interval, color=style["color"], linewidth=width)
     face = "white" if entry.recipe == AS_PUBLISHED else style["color"]
     panel.plot(place, _median(entry), markerfacecolor=face, markeredgewidth=1.4, label=entry.cell.method, **look)

@@ -16,6 +16,7 @@ from electralab.report.tables.generator_size import generator_size
 from electralab.report.tables.glue import glue
 from electralab.report.tables.lora_grid import lora_grid
 from electralab.report.tables.pretraining import pretraining
+from electralab.report.tables.protocols import protocols
 from electralab.report.tables.search import search
 from electralab.report.tables.vs_published import vs_published
 
@@ -26,11 +27,12 @@ TABLES: dict[str, Callable[[Results], Table]] = {
     "efficiency": lambda results: efficiency(results.runs.whole_model),
     "glue": lambda results: glue(replace(results, runs=results.runs.whole_model)),
     "adapters": adapters,
+    "protocols": protocols,
     "lora_grid": lora_grid,
     "search": search,
     "vs_published": vs_published,
 }
-OF_FINETUNING = ("glue", "adapters", "lora_grid", "search", "vs_published")
+OF_FINETUNING = ("glue", "adapters", "protocols", "lora_grid", "search", "vs_published")
 
 
 def make_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Real
@@ -11,13 +10,23 @@ from typing import Any
 import pandas as pd
 
 from electralab.report import footnotes
+from electralab.report.learning_rates import learning_rate_notes
 from electralab.report.markdown import ABSENT, Section, Table, count, listing, number, scientific
+from electralab.report.protocols import pairs
 from electralab.report.published import qlora_collapse
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Cell, Runs
-from electralab.report.statistics import Difference, Summary, score_difference, summarize
+from electralab.report.statistics import Difference, Summary, score_difference, summarize, wilson_interval
 from electralab.report.tables.glue import row_counts
-from electralab.report.tables.lora_grid import grid_methods, majority_notes, marks, score_text, summary_fields
+from electralab.report.tables.lora_grid import grid_methods
+from electralab.report.tables.score_cells import (
+    difference_text,
+    majority_notes,
+    majority_scores,
+    marks,
+    score_text,
+    summary_fields,
+)
 
 KINDS = (
     *(FULL, "linear_probe", "lora", "rslora", "dora", "qlora", "adalora"),
@@ -44,7 +53,15 @@ MEASURED = {
 COLUMNS = (
     *("row", "model", "task", "method", "kind", "recipe", "metric", "seeds"),
     *("median", "mean", "low", "high", "worst", "best"),
-    *("reference", "paired_seeds", "difference", "difference_low", "difference_high"),
+    *(
+        "over_rows_low",
+        "over_rows_high",
+        "reference",
+        "paired_seeds",
+        "difference",
+        "difference_low",
+        "difference_high",
+    ),
     *("degenerate_runs", "majority_rate", "at_or_below_majority"),
     *("learning_rates", "epochs", "train_rows", "validation_rows", *OPTIONS),
     *("trainable_parameters", "head_parameters", "adapter_parameters", "base_parameters", "trainable_share"),
@@ -66,6 +83,7 @@ class Entry:
     options: str
     recipe: str
     score: Summary | None
+    over_rows: tuple[float, float] | None  # 95 % interval of the median accuracy over rows like those scored
     reference: str | None
     difference: Difference | None
     costs: dict[str, float | None]
@@ -95,7 +113,7 @@ def entries(runs: Runs) -> list[Entry]:
             methods = [m for m in runs.kinds if (model, task, m) in asked and m not in of_grids]
             if any(runs.kinds[method] != FULL for method in methods):
                 full = _reference(runs, task, model, methods)
-                ordered = sorted(methods, key=lambda method: _order(runs, method))
+                ordered = sorted(methods, key=lambda method: method_order(runs, method))
                 found += [_entry(runs, model, Cell(task, method), full) for method in ordered]
     return found
 
@@ -106,7 +124,7 @@ def _reference(runs: Runs, task: str, model: str, methods: Sequence[str]) -> Cel
     return Cell(task, FULL if FULL in full else full[0]) if full else None
 
 
-def _order(runs: Runs, method: str) -> tuple[int, str, bool]:
+def method_order(runs: Runs, method: str) -> tuple[int, str, bool]:
     """Methods by kind; two recipes with the same options side by side, the fixed one first."""
     kind = runs.kinds[method]
     place = KINDS.index(kind) if kind in KINDS else len(KINDS)
@@ -130,10 +148,19 @@ def _entry(runs: Runs, model: str, cell: Cell, full: Cell | None) -> Entry:
         _options(runs, cell.method),
         str(runs.setting(cell.method, "recipe") or ""),
         summarize(list(by_seed.values())) if by_seed else None,
+        _over_rows(runs, model, cell),
         compared.method if compared else None,
         difference,
         {name: runs.typical(cell, model, *columns) for name, columns in MEASURED.items()},
     )
+
+
+def _over_rows(runs: Runs, model: str, cell: Cell) -> tuple[float, float] | None:
+    """Wilson's interval of an accuracy; None for other metrics."""
+    accuracy, rows = runs.typical(cell, model, "metric.score"), runs.typical(cell, model, "metric.validation_rows")
+    if runs.metric(cell.task) != "accuracy" or accuracy is None or not rows:
+        return None
+    return wilson_interval(accuracy, int(rows))
 
 
 def without_head(entry: Entry) -> float | None:
@@ -153,6 +180,7 @@ def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
     row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "method": cell.method}
     row |= {"kind": entry.kind, "recipe": entry.recipe, "metric": runs.metric(cell.task)}
     row |= summary_fields(entry.score) | {"reference": entry.reference}
+    row |= dict(zip(("over_rows_low", "over_rows_high"), entry.over_rows or (None, None)))
     if difference:
         row |= {"paired_seeds": difference.n, "difference": difference.mean}
         row |= {"difference_low": difference.low, "difference_high": difference.high}
@@ -172,16 +200,28 @@ def _about(runs: Runs, every: Sequence[Entry]) -> str:
     rows = runs.finetuned[runs.finetuned["method"].isin(methods)]
     return (
         f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: the median over seeds, in brackets the 95 % "
-        "interval of the mean over them (Student t), and the number of seeds n; one seed gives no interval. `Minus "
-        "full`: mean of the differences to full fine-tuning on the seeds that both have, with its interval over these "
-        "seeds. Counts, bytes, seconds and memory are medians over seeds. Inference: seconds per 100 validation rows, "
-        "as the recipe deploys the model, and with the adapter beside and folded into the weights. `Merge error`: the "
-        "largest difference of a logit between these two. A dash: not measured, or not possible."
+        "interval of the mean over them (Student t), and the number of seeds n; one seed gives no interval. "
+        "`Over rows`: 95 % interval of the median accuracy over other rows like those scored (Wilson); `Rows`: how "
+        "many were scored. `Minus full`: mean of the differences to full fine-tuning on the seeds that both have, with "
+        "its interval over these seeds. Counts, bytes, seconds and memory are medians over seeds. Inference: seconds "
+        "per 100 validation rows, as the recipe deploys the model, and with the adapter beside and folded into the "
+        "weights. `Merge error`: the largest difference of a logit between these two. A dash: not measured, or not "
+        "possible."
     )
 
 
 HEADS = (
-    *("Method", "Recipe", "Score", "Minus full", "Trained parameters", "Without the head", "% of all"),
+    *(
+        "Method",
+        "Recipe",
+        "Score",
+        "Over rows",
+        "Rows",
+        "Minus full",
+        "Trained parameters",
+        "Without the head",
+        "% of all",
+    ),
     *("Adapter (kB)", "Training (s)", "Peak memory (MB)", "Inference (s)", "Adapter beside (s)", "Merged (s)"),
     "Merge error",
 )
@@ -189,31 +229,24 @@ HEADS = (
 
 def _section(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> Section:
     rows = [_text(runs, entry) for entry in own]
-    score = majority_score(runs, task, model, own)
-    if score is not None:
-        rows.append(["majority class", "", number(score), *[""] * (len(HEADS) - 3)])
+    for majority in majority_scores(runs, task, model, [entry.cell for entry in own]):
+        scored = count(majority.rows)
+        rows.append([majority.name, "", number(majority.score), "", scored, *[""] * (len(HEADS) - 5)])
     heading = f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})"
     return Section(heading, HEADS, rows, text=("Recipe",))
-
-
-def majority_score(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> float | None:
-    """What the most frequent label scores on the rows of the trained methods; a prompt may be scored on fewer."""
-    if runs.metric(task) != "accuracy":
-        return runs.majority_score(task, runs.metric(task))
-    ordered = sorted(own, key=lambda entry: entry.kind == IN_CONTEXT)
-    rates = [runs.typical(entry.cell, model, "metric.majority_rate") for entry in ordered]
-    return next((rate for rate in rates if rate is not None), None)
 
 
 def _text(runs: Runs, entry: Entry) -> list[str]:
     costs, share = entry.costs, trainable_share(entry)
     memory = costs["peak_gpu_bytes"] or costs["peak_rss_bytes"]
-    score = f"{score_text(entry.score)}{marks(runs, entry.cell, entry.model)}" if entry.score else f"{ABSENT} (n=0)"
+    score = f"{score_text(entry.score)}{marks(runs, entry.cell, entry.model)}"
     return [
         entry.cell.method,
         _recipe(runs, entry),
         score,
-        _signed(entry.difference),
+        ABSENT if entry.over_rows is None else f"[{number(entry.over_rows[0])}, {number(entry.over_rows[1])}]",
+        count(runs.typical(entry.cell, entry.model, "metric.validation_rows")),
+        difference_text(entry.difference),
         count(costs["trainable_parameters"]),
         count(without_head(entry)),
         ABSENT if share is None else f"{100 * share:.3g}",
@@ -231,14 +264,6 @@ def _recipe(runs: Runs, entry: Entry) -> str:
     return "as published" if entry.recipe == AS_PUBLISHED else entry.recipe
 
 
-def _signed(difference: Difference | None) -> str:
-    if difference is None:
-        return ABSENT
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.3f} (n=1)"
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] n={difference.n}"
-
-
 def _divided(value: float | None, unit: float, digits: int) -> str:
     return ABSENT if value is None else f"{value / unit:,.{digits}f}"
 
@@ -254,6 +279,9 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
         notes.append(f"`Minus full` is against {listing(sorted(f'`{name}`' for name in several if name))}.")
     notes += learning_rate_notes(runs, cells) + _as_published(runs, every) + _collapse(results, every)
     notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
+    notes += _not_above_majority(runs, every)
+    if pairs(runs):
+        notes.append("Methods with one learning rate stand beside those with several in the table `protocols`.")
     of_grids = sorted(set(grid_methods(runs).values()))
     if of_grids:
         notes.append(f"The methods of {listing([f'`{name}`' for name in of_grids])} stand in the table `lora_grid`.")
@@ -263,6 +291,20 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
         "is that of the GPU where there is one, else of the whole process with Python and its libraries."
     )
     return notes + row_counts(runs, cells) + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+
+
+def _not_above_majority(runs: Runs, every: Sequence[Entry]) -> list[str]:
+    """Methods above the most frequent label by no more than the rows that they were scored on allow to say."""
+    found = []
+    for entry in every:
+        rate = runs.typical(entry.cell, entry.model, "metric.majority_rate")
+        if entry.over_rows is None or rate is None or runs.at_majority(entry.cell, entry.model):
+            continue
+        if entry.over_rows[0] <= rate:
+            found.append(f"`{entry.cell.method}` ({entry.cell.task}, {runs.title(entry.model)})")
+    if not found:
+        return []
+    return [f"Above the majority class, which however lies in their interval over rows: {listing(found)}."]
 
 
 def _other_rows(runs: Runs, every: Sequence[Entry]) -> list[str]:
@@ -275,54 +317,6 @@ def _other_rows(runs: Runs, every: Sequence[Entry]) -> list[str]:
             parts = [f"`{method}` {count(rows)}" for method, rows in scored.items()]
             notes.append(f"{task}, {runs.title(model)}: scored on different numbers of rows: {listing(parts)}.")
     return notes
-
-
-def learning_rate_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
-    """Each method's learning rate, how it was chosen, and whether the methods had the same chances."""
-    by_rates: dict[tuple[str, ...], list[str]] = {}
-    for method in dict.fromkeys(cell.method for cell in cells):
-        value = runs.setting(method, "learning_rates")
-        if value is not None:
-            rates = tuple(f"{float(rate):g}" for rate in str(value).split(";"))
-            by_rates.setdefault(rates, []).append(method)
-    if not by_rates:
-        return []
-    parts = [_rates(runs, rates, methods, cells) for rates, methods in by_rates.items()]
-    notes = [f"Learning rates: {'; '.join(parts)}."]
-    trained = [method for methods in by_rates.values() for method in methods]
-    if len(trained) < 2:
-        return notes
-    if len(by_rates) == 1 and len(next(iter(by_rates))) == 1:
-        return [
-            *notes,
-            "One learning rate for all methods, as in the published study of OPT's adapters: a method that needs "
-            "another one scores below what it can do, so this is no ranking of methods.",
-        ]
-    budgets = {len(rates) for rates in by_rates}
-    if len(budgets) == 1 and budgets != {1}:
-        notes.append(
-            f"Same budget for all methods: each run chose between {budgets.pop()} learning rates of its method."
-        )
-    elif len(budgets) > 1:
-        notes.append("Methods with more learning rates to choose from had the larger budget.")
-    return notes
-
-
-def _rates(runs: Runs, rates: tuple[str, ...], methods: Sequence[str], cells: Sequence[Cell]) -> str:
-    who = listing([f"`{method}`" for method in methods])
-    if len(rates) == 1:
-        return f"{rates[0]}, set in the config, for {who}"
-    chosen = Counter(
-        f"{rate:g}"
-        for cell in cells
-        if cell.method in methods
-        for rate in runs.cell_rows(cell).get("metric.learning_rate", pd.Series(dtype=float)).dropna()
-    )
-    picked = listing([f"{rate} in {chosen[rate]} runs" for rate in rates if chosen[rate]])
-    return (
-        f"the best of {len(rates)} ({listing(rates)}) on a tuning part of each run's own training rows for {who} "
-        f"(chosen: {picked})"
-    )
 
 
 def _as_published(runs: Runs, every: Sequence[Entry]) -> list[str]:

@@ -14,7 +14,7 @@ from electralab.report.markdown import ABSENT, Section, Table, listing, number
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.scores import AVERAGES, ELSEWHERE, Average, Score, averages, scores
-from electralab.report.statistics import Summary
+from electralab.report.tables.score_cells import score_text, summary_fields
 
 COLUMNS = (
     *("row", "model", "task", "task_id", "glue", "method", "metric", "seeds"),
@@ -90,13 +90,7 @@ def _cell_text(runs: Runs, score: Score, model: str) -> str:
         return ABSENT
     marks = "†" if runs.degenerate_runs(score.cell, model) else ""
     marks += "‡" if score.id != "ax" and runs.at_majority(score.cell, model) else ""
-    return f"{_median_text(summary.median, summary)}{' ' if marks else ''}{marks}"
-
-
-def _median_text(value: float, summary: Summary | None) -> str:
-    if summary is None or summary.low is None or summary.high is None:
-        return f"{number(value)} (n={summary.n if summary else 0})"
-    return f"{number(value)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
+    return f"{score_text(summary)}{' ' if marks else ''}{marks}"
 
 
 def _majority(runs: Runs, score: Score) -> float | None:
@@ -106,7 +100,7 @@ def _majority(runs: Runs, score: Score) -> float | None:
 
 def _averages(runs: Runs, of_sets: Sequence[Average]) -> Section:
     rows = [
-        [runs.title(average.model), average.id, average.method, _median_text(average.value, average.over_seeds)]
+        [runs.title(average.model), average.id, average.method, score_text(average.over_seeds, average.value)]
         for average in of_sets
     ]
     return Section("Averages", ["Model", "Set", "Method", "Mean of the medians"], rows, text=("Set", "Method"))
@@ -115,10 +109,7 @@ def _averages(runs: Runs, of_sets: Sequence[Average]) -> Section:
 def _columns(runs: Runs, score: Score, model: str) -> dict[str, Any]:
     summary, cell = score.summary(runs, model), score.cell
     row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "task_id": score.id}
-    row |= {"glue": score.glue, "method": cell.method, "metric": score.metric, "seeds": summary.n if summary else 0}
-    if summary:
-        row |= {"median": summary.median, "mean": summary.mean, "low": summary.low, "high": summary.high}
-        row |= {"worst": summary.minimum, "best": summary.maximum}
+    row |= {"glue": score.glue, "method": cell.method, "metric": score.metric} | summary_fields(summary)
     row["degenerate_runs"] = runs.degenerate_runs(cell, model)
     row["majority_rate"] = runs.task_value(cell.task, "majority_rate")
     row["at_or_below_majority"] = score.id != "ax" and runs.at_majority(cell, model)
@@ -131,11 +122,8 @@ def _columns(runs: Runs, score: Score, model: str) -> dict[str, Any]:
 
 def _average_columns(runs: Runs, average: Average) -> dict[str, Any]:
     row: dict[str, Any] = {"row": runs.title(average.model), "model": average.model, "task_id": average.id}
-    row |= {"glue": True, "method": average.method, "metric": "mean", "median": average.value}
-    s = average.over_seeds
-    return row | (
-        {"seeds": s.n, "mean": s.mean, "low": s.low, "high": s.high, "worst": s.minimum, "best": s.maximum} if s else {}
-    )
+    row |= {"glue": True, "method": average.method, "metric": "mean"}
+    return row | summary_fields(average.over_seeds) | {"median": average.value}
 
 
 def _every_cell(rows: Sequence[dict[str, Any]]) -> Section:

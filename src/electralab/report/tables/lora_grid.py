@@ -14,6 +14,7 @@ from electralab.report.markdown import Section, Table, count, listing, number
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.statistics import Summary, summarize
+from electralab.report.tables.score_cells import majority_notes, marks, score_text, summary_fields
 
 COLUMNS = (
     *("row", "model", "task", "grid", "rank", "alpha", "method", "kind", "recipe", "metric", "seeds"),
@@ -114,29 +115,6 @@ def _text(runs: Runs, grid: Grid, rank: float, alpha: float) -> str:
     return f"{score_text(summary)}{marks(runs, grid.cells[rank, alpha], grid.model)}"
 
 
-def score_text(summary: Summary) -> str:
-    """`0.850 [0.829, 0.873] n=3`."""
-    if summary.low is None or summary.high is None:
-        return f"{number(summary.median)} (n={summary.n})"
-    return f"{number(summary.median)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
-
-
-def marks(runs: Runs, cell: Cell, model: str) -> str:
-    """† where a run answers with one class, ‡ where the median is no better than the majority class."""
-    text = ("†" if runs.degenerate_runs(cell, model) else "") + ("‡" if runs.at_majority(cell, model) else "")
-    return f" {text}" if text else ""
-
-
-def summary_fields(summary: Summary | None) -> dict[str, Any]:
-    """A summary as columns of a CSV; without a finished run only the number of seeds, 0."""
-    if summary is None:
-        return {"seeds": 0}
-    return {
-        **{"seeds": summary.n, "median": summary.median, "mean": summary.mean, "low": summary.low},
-        **{"high": summary.high, "worst": summary.minimum, "best": summary.maximum},
-    }
-
-
 def _columns(runs: Runs, grid: Grid, rank: float, alpha: float) -> dict[str, Any]:
     cell = grid.cells[rank, alpha]
     identity = {"row": runs.title(grid.model), "model": grid.model, "task": grid.task, "grid": grid.name}
@@ -183,20 +161,3 @@ def _best(runs: Runs, grid: Grid) -> str | None:
     others = [s for s in with_one if s is not top]
     overlapping = [s for s in others if s.high is not None and s.high >= top.low]
     return f"{text} The intervals of {len(overlapping)} of {len(others)} others with one overlap its interval."
-
-
-def majority_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
-    """‡: cells whose median accuracy is that of the most frequent label, or less, with the number of such runs."""
-    notes = []
-    for cell in dict.fromkeys(cells):
-        for model in dict.fromkeys(runs.cell_rows(cell)["model"]):
-            if not runs.at_majority(cell, model):
-                continue
-            accuracy, rates = (runs.by_seed(cell, model, name) for name in ("accuracy", "majority_rate"))
-            hits = sum(value <= rates.get(seed, -1.0) + 1e-9 for seed, value in accuracy.items())
-            rate = number(runs.typical(cell, model, "metric.majority_rate"))
-            notes.append(
-                f"‡ {cell.task}, {cell.method}, {runs.title(model)}: {hits} of {len(accuracy)} runs are no better by "
-                f"accuracy than always answering the most frequent label ({rate})."
-            )
-    return notes
