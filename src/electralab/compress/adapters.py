@@ -272,6 +272,10 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
         network = get_peft_model(base, BUILDERS[method.kind](method, Plan(base, targets, head, steps)))
     use_onednn(network)
     use_fast_dropout(network)
+    if isinstance(method, Qlora):
+        from electralab.compress.four_bit import use_onednn_in_4_bits  # imports bitsandbytes
+
+        use_onednn_in_4_bits(network)
     model = AdaptedModel(network, method, read, size)
     counts = parameter_counts(model)
     assert counts["head_parameters"] == head_parameters, "PEFT froze a part of the head"
