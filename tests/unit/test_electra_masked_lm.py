@@ -118,8 +118,11 @@ def test_autocast_keeps_loss_and_gradients_in_fp32() -> None:
         assert float((tensor.grad - gradient).norm() / gradient.norm()) < 0.03
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (3, 7), (2, 1, 5)])
 @pytest.mark.parametrize("sizes", [(6, 10), (10, 6)])
-def test_a_onednn_layer_equals_a_plain_one(sizes: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_onednn_layer_equals_a_plain_one(
+    sizes: tuple[int, int], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("this PyTorch has no oneDNN")
     monkeypatch.setattr(onednn, "onednn_is_faster", lambda: True)
@@ -129,11 +132,12 @@ def test_a_onednn_layer_equals_a_plain_one(sizes: tuple[int, int], monkeypatch: 
     onednn.use_onednn(fast)
     assert type(fast[0]) is onednn.Linear
     fast.load_state_dict(plain.state_dict())
-    first = torch.randn(3, 7, sizes[0], requires_grad=True)
+    first = torch.randn(*shape, sizes[0], requires_grad=True)
     second = first.detach().clone().requires_grad_()
-    upstream = torch.randn(3, 7, sizes[1])
-    plain(first).backward(upstream)
-    fast(second).backward(upstream)
+    upstream = torch.randn(*shape, sizes[1])
+    # AdaLoRA adds to the result of a layer in place.
+    plain(first).add_(1).backward(upstream)
+    fast(second).add_(1).backward(upstream)
     torch.testing.assert_close(fast(second), plain(first))
     torch.testing.assert_close(second.grad, first.grad)
     torch.testing.assert_close([p.grad for p in fast.parameters()], [p.grad for p in plain.parameters()])

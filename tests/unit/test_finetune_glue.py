@@ -89,6 +89,16 @@ def test_every_split_of_mnli_is_answered_and_those_with_labels_are_scored(inputs
     assert "train: 400 of the official 392,702 rows" in record.notes
 
 
+def test_test_rows_are_left_alone_where_nobody_asks_for_their_answers(inputs, tmp_path):
+    both = [
+        run(make_spec(epochs=1, answer_test=asked), inputs, tmp_path / str(asked), "mnli") for asked in (True, False)
+    ]
+    scores = [{name: value for name, value in record.metrics.items() if "seconds" not in name} for record in both]
+    assert scores[0] == scores[1]
+    answered = [{path.name for path in (tmp_path / asked).glob("predictions*")} for asked in ("True", "False")]
+    assert answered[0] - answered[1] == {"predictions_test.csv"}
+
+
 def test_rc2020_scores_matched_and_mismatched_rows_together(inputs, tmp_path):
     record = run(make_spec(recipe="rc2020", epochs=1), inputs, tmp_path, "mnli")
     both = read_predictions(tmp_path) + read_predictions(tmp_path, "predictions_validation_mismatched.csv")

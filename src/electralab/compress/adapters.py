@@ -38,6 +38,8 @@ from electralab.compress.fit import PROMPTS, check_fit
 from electralab.compress.targets import IA3_INPUTS, IA3_OUTPUTS, target_modules
 from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.data.models import DECODERS
+from electralab.electra.dropout import use_fast_dropout
+from electralab.electra.onednn import use_onednn
 from electralab.errors import UserError
 from electralab.finetune.trained_model import TrainedModel
 
@@ -268,6 +270,12 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
     head_parameters = sum(parameter_count(base.get_submodule(name)) for name in head)
     with quiet():
         network = get_peft_model(base, BUILDERS[method.kind](method, Plan(base, targets, head, steps)))
+    use_onednn(network)
+    use_fast_dropout(network)
+    if isinstance(method, Qlora):
+        from electralab.compress.four_bit import use_onednn_in_4_bits  # imports bitsandbytes
+
+        use_onednn_in_4_bits(network)
     model = AdaptedModel(network, method, read, size)
     counts = parameter_counts(model)
     assert counts["head_parameters"] == head_parameters, "PEFT froze a part of the head"

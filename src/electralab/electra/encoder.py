@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from electralab.electra.dropout import Dropout
 from electralab.errors import UserError
 
 
@@ -75,7 +76,7 @@ class Embeddings(nn.Module):
         self.position = nn.Embedding(config.max_positions, config.embedding_size)
         self.token_type = nn.Embedding(config.type_vocab_size, config.embedding_size)
         self.norm = nn.LayerNorm(config.embedding_size, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor | None = None) -> Tensor:
         """input_ids [B, S], token_type_ids [B, S] or None (all of type 0) -> [B, S, E]."""
@@ -103,7 +104,7 @@ class Layer(nn.Module):
         self.intermediate = nn.Linear(width, config.intermediate_size)
         self.output = nn.Linear(config.intermediate_size, width)
         self.output_norm = nn.LayerNorm(width, eps=config.layer_norm_eps)
-        self.dropout = nn.Dropout(config.hidden_dropout)
+        self.dropout = Dropout(config.hidden_dropout)
 
     def forward(self, hidden: Tensor, attention_mask: Tensor | None, positions: Tensor | None = None) -> Tensor:
         """[B, S, D] -> [B, S, D], or with flat `positions` [N] -> [N, D]: the new states of these alone."""

@@ -47,6 +47,7 @@ def weight_gradient(grad: Tensor, hidden: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
+    # hidden [N, K], weight [M, K], bias [M] or None -> [N, M]
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(hidden, weight)
@@ -57,10 +58,9 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight = ctx.saved_tensors
         needs_hidden, needs_weight, needs_bias = ctx.needs_input_grad
-        rows = grad.flatten(0, -2)
         grad_hidden = product(grad, weight.T) if needs_hidden else None
-        grad_weight = weight_gradient(rows, hidden.flatten(0, -2)) if needs_weight else None
-        return grad_hidden, grad_weight, rows.sum(0) if needs_bias else None
+        grad_weight = weight_gradient(grad, hidden) if needs_weight else None
+        return grad_hidden, grad_weight, grad.sum(0) if needs_bias else None
 
 
 class Linear(nn.Linear):
@@ -70,8 +70,9 @@ class Linear(nn.Linear):
         """[..., K] -> [..., M]."""
         if input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
             return F.linear(input, self.weight, self.bias)
-        result: Tensor = _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return result
+        # As rows, because the result of more dimensions is a view, which autograd lets nobody add to in place.
+        rows: Tensor = _Linear.apply(input.reshape(-1, self.in_features), self.weight, self.bias)  # type: ignore[no-untyped-call]
+        return rows.view(*input.shape[:-1], self.out_features)
 
 
 def use_onednn(module: nn.Module) -> None:

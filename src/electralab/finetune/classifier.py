@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from electralab.electra.dropout import Dropout
 from electralab.electra.encoder import Encoder
 from electralab.electra.onednn import use_onednn
 from electralab.finetune.trained_model import TrainedModel
@@ -20,7 +21,7 @@ class HuggingFaceHead(nn.Module):
     def __init__(self, width: int, outputs: int, dropout: float, scale: float) -> None:
         super().__init__()
         self.dense = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.out_proj = nn.Linear(width, outputs)
         for layer in (self.dense, self.out_proj):
             nn.init.normal_(layer.weight, std=scale)
@@ -47,7 +48,7 @@ class Classifier(TrainedModel):
         self.encoder = encoder
         self.encoder_layers = len(encoder.layers)
         self.pooling = pooling
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         width = encoder.config.hidden_size
         self.head: nn.Module
         if head == "huggingface":

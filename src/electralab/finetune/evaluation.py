@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,12 @@ def check_labels(data: TaskData) -> None:
                 f"task {data.name}: row {row} (id {examples[row - 1].id}) of the {split} split has no label, so it "
                 "cannot be scored; GLUE keeps the labels of its test rows to itself: use the validation rows"
             )
+
+
+def without_test(data: TaskData) -> TaskData:
+    """The task without the splits that are only answered."""
+    kept = {split: examples for split, examples in data.splits.items() if _scored(split, examples)}
+    return replace(data, splits=kept)
 
 
 def evaluate(

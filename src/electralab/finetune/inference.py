@@ -12,7 +12,7 @@ from electralab.finetune.loop import predict
 from electralab.finetune.objective import Objective
 from electralab.finetune.trained_model import TrainedModel
 
-TIMED_ROWS = 100  # enough for a stable median, and cheap beside the training
+TIMED_ROWS = 50  # enough for a stable median, and cheap beside the training
 ROUNDS = 5
 
 

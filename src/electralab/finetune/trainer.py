@@ -20,6 +20,7 @@ from electralab.finetune.evaluation import (
     evaluate,
     evaluation_notes,
     row_counts,
+    without_test,
     write_answers,
 )
 from electralab.finetune.examples import sample_examples, swapped_pairs
@@ -70,6 +71,7 @@ def run_finetuning(
 
     data = read_task(task)
     check_labels(data)
+    data = data if settings.answer_test else without_test(data)
     approach = make_approach(data)
     meter.data = {"task": data.checksum, "tokenizer": approach.tokenizer, "model": approach.source}
 
