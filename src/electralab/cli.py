@@ -108,8 +108,8 @@ def _tokens(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
-    from electralab.plan import PretrainSpec
     from electralab.pretrain.trainer import run_pretraining
+    from electralab.specs import PretrainSpec
 
     spec = _spec(PretrainSpec, options.spec)
     device = select_device(options.device)
@@ -126,7 +126,7 @@ def _finetune(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.compress.approaches import run_method
     from electralab.machine import select_device
-    from electralab.plan import FinetuneSpec
+    from electralab.specs import FinetuneSpec
 
     spec = _spec(FinetuneSpec, options.spec)
     device = select_device(options.device)
@@ -143,8 +143,8 @@ def _search(options: argparse.Namespace) -> None:
     from electralab.compress.search import Report, SearchSpec, run_search
     from electralab.files import sha256
     from electralab.machine import select_device
-    from electralab.plan import FinetuneSpec
     from electralab.records import RunRecord
+    from electralab.specs import FinetuneSpec
 
     spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
 
@@ -161,7 +161,7 @@ def _search(options: argparse.Namespace) -> None:
 
 def _baseline(options: argparse.Namespace) -> None:
     from electralab.finetune.baseline import run_baseline
-    from electralab.plan import BaselineSpec
+    from electralab.specs import BaselineSpec
 
     record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
     print(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")

@@ -17,7 +17,7 @@ from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
 from electralab.finetune import trainer
 from electralab.finetune.baseline import run_baseline
-from electralab.plan import BaselineSpec, FinetuneSpec, RandomInit
+from electralab.specs import BaselineSpec, FinetuneSpec, RandomInit
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{number}" for number in range(20)]

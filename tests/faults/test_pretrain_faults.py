@@ -20,10 +20,10 @@ from electralab.config import Pretraining, TrainedTokenizer
 from electralab.electra.convert import load_encoder
 from electralab.errors import UserError
 from electralab.files import sha256
-from electralab.plan import PretrainSpec
 from electralab.pretrain import trainer as trainer_module
 from electralab.pretrain.trainer import Trainer, run_pretraining
 from electralab.records import read_record
+from electralab.specs import PretrainSpec
 from electralab.tokens.cache import build_cache
 from electralab.tokens.tokenizer import build_tokenizer
 

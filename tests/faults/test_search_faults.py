@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from electralab.compress.search import Report, SearchSpec, run_search
 from electralab.config import Lora, Search
 from electralab.errors import UserError
-from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, write_record
+from electralab.specs import FinetuneSpec
 
 TRIALS = 20
 SPACE = {"rank": [2, 4, 8, 16], "alpha": {"low": 1.0, "high": 64.0, "log": True}}

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from electralab.compress.approaches import run_method
 from electralab.config import FullFinetuning, Shape
-from electralab.plan import FinetuneSpec, RandomInit
+from electralab.specs import FinetuneSpec, RandomInit
 
 WORDS = [f"w{number}" for number in range(30)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -22,9 +22,9 @@ from electralab.config import (
     TfidfBaseline,
     model_name,
 )
-from electralab.plan import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
+from electralab.specs import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
 
 SIZES = (0.125, 0.25, 0.5, 0.75, 1.0)
 EXTENSIONS = ["position_aware_init", "unigram_warmup"]

@@ -24,8 +24,8 @@ from electralab.config import FullFinetuning, InContext, LocalModel, Lora, Prefi
 from electralab.data.models import fetch_model
 from electralab.errors import UserError
 from electralab.finetune.decoder import VerbalizedDecoder
-from electralab.plan import FinetuneSpec
 from electralab.records import RunRecord
+from electralab.specs import FinetuneSpec
 
 TRAINED = {"max_length": 64, "epochs": 1, "learning_rates": [1e-3], "max_train_rows": 64}
 METHODS: dict[str, Any] = {

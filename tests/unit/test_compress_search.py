@@ -21,8 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from electralab.compress.search import Report, SearchSpec, TrialPruned, importances, run_search, trial_rows
 from electralab.config import Lora, Range, Search
 from electralab.errors import UserError
-from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, read_record, write_record
+from electralab.specs import FinetuneSpec
 
 SPACE = {
     "rank": [2, 4, 8, 16],

@@ -176,7 +176,7 @@ def test_what_the_snakefile_imports_is_light() -> None:
 @given(size=st.floats(allow_nan=True, allow_infinity=True))
 def test_generator_size_is_in_0_to_1(size: float) -> None:
     values = changed("pretraining.tiny.generator_sizes", [size])
-    values["run"] = {}
+    values["run"] = values["searches"] = {}
     if 0 < size <= 1:
         assert load_experiment(values).pretraining["tiny"].generator_sizes == [size]
     else:
@@ -217,11 +217,13 @@ def paths(values: dict[str, Any], prefix: tuple[str, ...] = ()) -> Iterator[tupl
 
 
 # Below these, any name may be added: that is what they are for.
-NAMES = ("corpora", "tokenizers", "tasks", "pretraining", "models", "methods")
+NAMES = ("corpora", "tokenizers", "tasks", "pretraining", "models", "methods", "searches")
 
 
 @pytest.mark.parametrize(
-    "path", [path for path in paths(DEFAULT) if path not in [(name,) for name in NAMES]], ids=".".join
+    "path",
+    [path for path in paths(DEFAULT) if path not in [(name,) for name in NAMES] and path[-1:] != ("space",)],
+    ids=".".join,
 )
 def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
     line = refused(changed(".".join([*path, "lerning_rate"]), 0.1))
@@ -240,6 +242,9 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("pretraining.tiny.seeds", [], ["pretraining.tiny.seeds", "at least 1"]),
         ("pretraining.tiny.recipe", "papper", ["pretraining.tiny.recipe", "'paper'", "'rc2020'", "'papper'"]),
         ("pretraining.tiny.corpus", "wiki", ["pretraining.tiny.corpus", "'wiki'", "bundled_english"]),
+        ("methods.quick_lora.rank", 0, ["methods.quick_lora.rank", "greater than or equal to 1", "0"]),
+        ("searches.quick_search.space.rank", 3, ["searches.quick_search.space.rank", "Range", "3"]),
+        ("models.mini", {"kind": "package", "package": "mini"}, ["models.mini.package", "'mini'"]),
         ("pretraining.tiny.batch_size", 15, None),
         ("tokenizers.wordpiece_2k.corpus", "wiki", ["tokenizers.wordpiece_2k.corpus", "'wiki'"]),
         ("tasks.boolq.dataset", "bool_q", ["tasks.boolq.dataset", "'boolq'", "'bool_q'"]),

@@ -6,8 +6,8 @@ from finetune_task import read_predictions, write_task
 
 from electralab.config import TfidfBaseline
 from electralab.finetune.baseline import run_baseline
-from electralab.plan import BaselineSpec
 from electralab.records import read_record
+from electralab.specs import BaselineSpec
 
 
 @pytest.fixture(scope="module")

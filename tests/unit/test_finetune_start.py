@@ -17,7 +17,7 @@ from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256, write_json
 from electralab.finetune.start import starting_encoder
-from electralab.plan import FinetuneSpec
+from electralab.specs import FinetuneSpec
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 

@@ -11,9 +11,9 @@ from sklearn.metrics import accuracy_score
 
 from electralab.config import Pretraining
 from electralab.finetune.start import starting_encoder
-from electralab.plan import PretrainSpec
 from electralab.pretrain.setup import build_pair
 from electralab.records import read_record
+from electralab.specs import PretrainSpec
 from electralab.tokens.tokenizer import load_tokenizer
 
 

@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment
-from electralab.plan import FinetuneSpec, Plan, PretrainSpec, resolved
+from electralab.plan import Plan, resolved
+from electralab.specs import FinetuneSpec, PretrainSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())

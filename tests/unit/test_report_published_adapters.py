@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from report_experiment import MINILM, PUBLISHED, Builder
@@ -88,6 +88,18 @@ def test_opt_on_qqp_by_kind_with_weighted_f1(builder: Builder) -> None:
     row = made.row(method="lora", metric="f1_weighted")
     assert (row["published"], row["difference"]) == (0.8616, pytest.approx(0.861 - 0.8616))
     assert row["comparable"] == "roughly" and "their options are not stated" in row["why"]
+
+
+@pytest.mark.parametrize("answers", ["label_words", "as_published"])
+def test_opt_that_answers_in_another_way_says_so(
+    builder: Builder, answers: Literal["label_words", "as_published"]
+) -> None:
+    for settings in (Lora(rank=64, alpha=128, answers=answers), InContext(answers=answers)):
+        builder.adapter("opt", "qqp", 0, 0.8, settings, glue="qqp", hub=OPT, f1_weighted=0.8)
+    frame = Made(builder, "vs_published").frame
+    why = {method: set(rows["why"]) for method, rows in frame[frame["metric"] == "accuracy"].groupby("method")}
+    assert all(("bare Yes and No" in words) == (answers == "label_words") for found in why.values() for words in found)
+    assert all("validation rows, ours training rows" in words for words in why["in_context"])
 
 
 def test_full_finetuning_of_a_stand_in_is_read_beside_the_studies(builder: Builder) -> None:

@@ -1,4 +1,4 @@
-"""Parameter-efficient fine-tuning through PEFT: one entry per method in `BUILDERS`."""
+"""A model with an adapter, through PEFT: how it is made, called, counted, saved and read back."""
 
 from __future__ import annotations
 
@@ -14,20 +14,11 @@ import torch
 from peft import (
     AdaLoraConfig,
     AdaLoraModel,
-    IA3Config,
-    LoHaConfig,
-    LoKrConfig,
-    LoraConfig,
-    OFTConfig,
     PeftConfig,
     PeftModel,
-    PrefixTuningConfig,
-    PromptTuningConfig,
-    PromptTuningInit,
     get_peft_model,
     get_peft_model_state_dict,
 )
-from peft.utils.constants import DUMMY_TARGET_MODULES
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -35,8 +26,9 @@ from transformers.modeling_utils import PreTrainedModel
 
 from electralab.compress.base_models import HEADS, POOLERS, parameter_count, quiet, weights_bytes
 from electralab.compress.fit import PROMPTS, check_fit
-from electralab.compress.targets import IA3_INPUTS, IA3_OUTPUTS, target_modules
-from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.compress.peft_configs import BUILDERS, Placement
+from electralab.compress.targets import target_modules
+from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Qlora
 from electralab.data.models import DECODERS
 from electralab.electra.dropout import use_fast_dropout
 from electralab.electra.onednn import use_onednn
@@ -47,133 +39,6 @@ WEIGHTS = "adapter_model.safetensors"
 ADAPTER = "default"  # PEFT's name of the only adapter
 # Outputs of the network, input ids [B, S] and attention mask [B, S] -> logits [B, outputs].
 Read = Callable[[Any, Tensor, Tensor | None], Tensor]
-
-
-class Plan(NamedTuple):
-    """What a method's configuration depends on beside the method."""
-
-    base: Any  # a PreTrainedModel
-    targets: list[str]  # full names of the layers to adapt
-    head: list[str]  # modules that are trained in full
-    steps: int
-
-    @property
-    def common(self) -> dict[str, Any]:
-        """What all of PEFT's configurations take. Without a task type, PEFT does not wrap a head that is frozen."""
-        decoder = self.base.config.model_type in DECODERS
-        task = "CAUSAL_LM" if decoder else ("SEQ_CLS" if self.head else None)
-        return {"task_type": task, "modules_to_save": self.head or None}
-
-
-def _lora(method: Lora, plan: Plan) -> PeftConfig:
-    return LoraConfig(
-        r=method.rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]
-        lora_dropout=method.adapter_dropout,
-        use_rslora=method.kind == "rslora",
-        use_dora=method.kind == "dora",
-        target_modules=plan.targets,
-        **plan.common,
-    )
-
-
-def _qlora(method: Qlora, plan: Plan) -> PeftConfig:
-    return LoraConfig(
-        r=method.rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]
-        lora_dropout=method.adapter_dropout,
-        target_modules=plan.targets,
-        **plan.common,
-    )
-
-
-def _adalora(method: AdaLora, plan: Plan) -> PeftConfig:
-    first, last = round(method.start_fraction * plan.steps), round(method.final_fraction * plan.steps)
-    if method.target_rank > method.initial_rank:
-        raise UserError(f"adalora: target_rank {method.target_rank} is above initial_rank {method.initial_rank}")
-    if plan.steps - first - last < method.every_steps:
-        raise UserError(
-            f"adalora: of {plan.steps} steps, {first} come before and {last} after the time when ranks are reduced, "
-            f"every {method.every_steps} steps: train longer, or lower start_fraction, final_fraction or every_steps"
-        )
-    return AdaLoraConfig(
-        init_r=method.initial_rank,
-        target_r=method.target_rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]
-        lora_dropout=method.adapter_dropout,
-        tinit=first,
-        tfinal=last,
-        deltaT=method.every_steps,
-        total_step=plan.steps,
-        target_modules=plan.targets,
-        **plan.common,
-    )
-
-
-def _prefix(method: Prefix, plan: Plan) -> PeftConfig:
-    return PrefixTuningConfig(num_virtual_tokens=method.virtual_tokens, **plan.common)
-
-
-def _prompt(method: Prompt, plan: Plan) -> PeftConfig:
-    config = plan.base.config
-    return PromptTuningConfig(
-        num_virtual_tokens=method.virtual_tokens,
-        # The embeddings' own width, which in ELECTRA-Small and OPT-350m is not that of the hidden states.
-        token_dim=plan.base.get_input_embeddings().weight.shape[1],
-        num_layers=config.num_hidden_layers,
-        num_attention_heads=config.num_attention_heads,
-        # Lester et al. 2021, section 3.2: embeddings of words are a better start than random vectors.
-        prompt_tuning_init=PromptTuningInit.SAMPLE_VOCAB,
-        **plan.common,
-    )
-
-
-def _ia3(_: Ia3, plan: Plan) -> PeftConfig:
-    outputs, inputs = (names[plan.base.config.model_type] for names in (IA3_OUTPUTS, IA3_INPUTS))
-    return IA3Config(target_modules=f"{outputs}|{inputs}", feedforward_modules=inputs, **plan.common)
-
-
-def _loha(method: Loha, plan: Plan) -> PeftConfig:
-    build = LoHaConfig if method.kind == "loha" else LoKrConfig
-    return build(
-        r=method.rank,
-        alpha=method.alpha,  # type: ignore[arg-type]
-        rank_dropout=method.rank_dropout,
-        module_dropout=method.module_dropout,
-        target_modules=plan.targets,
-        **plan.common,
-    )
-
-
-def _oft(method: Oft, plan: Plan) -> PeftConfig:
-    return OFTConfig(
-        r=0,  # follows from the size of blocks
-        oft_block_size=method.block_size,
-        module_dropout=method.module_dropout,
-        target_modules=plan.targets,
-        **plan.common,
-    )
-
-
-def _linear_probe(_: LinearProbe, plan: Plan) -> PeftConfig:
-    """A LoRA of no layer, so that the head alone is saved and reloaded as a PEFT directory like any other."""
-    return LoraConfig(target_modules=DUMMY_TARGET_MODULES, **plan.common)
-
-
-BUILDERS: dict[str, Callable[[Any, Plan], PeftConfig]] = {
-    "lora": _lora,
-    "rslora": _lora,
-    "dora": _lora,
-    "qlora": _qlora,
-    "adalora": _adalora,
-    "prefix": _prefix,
-    "prompt": _prompt,
-    "ia3": _ia3,
-    "loha": _loha,
-    "lokr": _loha,
-    "oft": _oft,
-    "linear_probe": _linear_probe,
-}
 
 
 class Size(NamedTuple):
@@ -269,7 +134,7 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
         base.activation_checkpointing_enable({"use_reentrant": False})
     head_parameters = sum(parameter_count(base.get_submodule(name)) for name in head)
     with quiet():
-        network = get_peft_model(base, BUILDERS[method.kind](method, Plan(base, targets, head, steps)))
+        network = get_peft_model(base, BUILDERS[method.kind](method, Placement(base, targets, head, steps)))
     use_onednn(network)
     use_fast_dropout(network)
     if isinstance(method, Qlora):

@@ -20,8 +20,8 @@ from electralab.finetune.approach import Approach, WholeEncoder
 from electralab.finetune.objective import objective_of
 from electralab.finetune.start import starting_encoder, weights_folder
 from electralab.finetune.trainer import run_finetuning
-from electralab.plan import FinetuneSpec
 from electralab.records import RunRecord
+from electralab.specs import FinetuneSpec
 from electralab.tokens.tokenizer import load_tokenizer
 
 

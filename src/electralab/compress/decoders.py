@@ -30,8 +30,8 @@ from electralab.finetune.prompts import PromptTokenizer, template_of
 from electralab.finetune.start import checked_weights, weights_folder
 from electralab.finetune.trained_model import TrainedModel
 from electralab.finetune.trainer import finetuning_record
-from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, write_record
+from electralab.specs import FinetuneSpec
 
 SCORED_SAMPLE = 0  # the same rows whatever the run's seed, so that runs can be compared row by row
 

@@ -26,8 +26,8 @@ from electralab.compress.trial_logs import TrialLog, check_installed, log_trial
 from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
 from electralab.files import read_json, write_json
-from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, read_record, write_record
+from electralab.specs import FinetuneSpec
 
 # What becomes of a run record's status.
 STATES = {"ok": TrialState.COMPLETE, "failed": TrialState.FAIL, "skipped": TrialState.PRUNED}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def load_experiment(values: dict[str, Any]) -> Experiment:
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise UserError("; ".join(_sentence(dict(item)) for item in error.errors()[:3])) from None
+        raise UserError("; ".join(_sentences(error.errors(), values)[:3])) from None
 
 
 def read_experiment(paths: list[Path]) -> Experiment:
@@ -51,22 +52,34 @@ def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _sentence(error: dict[str, Any]) -> str:
+def _sentences(errors: Sequence[Any], values: dict[str, Any]) -> list[str]:
+    """One sentence for each error; of one about a value and one about a part of it, the latter."""
+    keys = [_key(error["loc"], values) for error in errors]
+    return [
+        _sentence(error, key)
+        for error, key in zip(errors, keys)
+        if not any(other.startswith(f"{key}.") for other in keys if key)
+    ]
+
+
+def _key(location: tuple[int | str, ...], values: Any) -> str:
+    """The key as it stands in the file, without what pydantic puts between: which member of a union it tried."""
+    parts: list[str] = []
+    last, tagged = len(location) - 1, False
+    for index, part in enumerate(location):
+        tags = (values.get("kind"), values.get("source")) if isinstance(values, dict) else ()
+        if part in tags and not tagged:
+            tagged = True
+        elif (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
+            parts.append(str(part))
+            values, tagged = values[part], False  # type: ignore[index]
+        elif index == last and isinstance(values, dict) and "[" not in str(part):
+            parts.append(str(part))  # it is missing
+    return ".".join(parts)
+
+
+def _sentence(error: Any, key: str) -> str:
     """One pydantic error as one sentence with the full key."""
-    skip = {
-        "package",
-        "hub",
-        "local",
-        "glue",
-        "word_order",
-        "wordpiece",
-        "byte_level_bpe",
-        "full",
-        "tfidf",
-        "random_init",
-    }
-    parts = [part for i, part in enumerate(error["loc"]) if not (i > 1 and part in skip)]
-    key = ".".join(str(part) for part in parts)
     value = error.get("input")
     if error["type"] == "extra_forbidden":
         return f"config: unknown key {key!r}; allowed keys are listed in docs/configuration.md"

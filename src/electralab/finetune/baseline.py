@@ -15,8 +15,8 @@ from electralab.finetune.evaluation import check_labels, evaluate, evaluation_no
 from electralab.finetune.examples import sample_examples
 from electralab.finetune.metrics import Floats
 from electralab.finetune.predictions import predictions_name
-from electralab.plan import BaselineSpec
 from electralab.records import Meter, RunRecord, write_record
+from electralab.specs import BaselineSpec
 
 SEED = 0  # draws the sample of training rows; nothing else is random
 STRENGTHS = (1.0, 10.0, 100.0)  # inverse regularisation: scikit-learn's default of 1 is too strong for TF-IDF

@@ -14,7 +14,7 @@ from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import read_json
-from electralab.plan import FinetuneSpec, RandomInit
+from electralab.specs import FinetuneSpec, RandomInit
 from electralab.tokens.tokenizer import TextEncoder
 
 

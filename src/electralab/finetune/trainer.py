@@ -31,8 +31,8 @@ from electralab.finetune.objective import objective_of
 from electralab.finetune.predictions import predictions_name
 from electralab.finetune.trained_model import TrainedModel
 from electralab.finetune.tuning import Tuned, train_best
-from electralab.plan import FinetuneSpec
 from electralab.records import Meter, RunRecord, write_record
+from electralab.specs import FinetuneSpec
 
 
 def run_finetuning(

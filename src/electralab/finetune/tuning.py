@@ -17,7 +17,7 @@ from electralab.finetune.loop import predict, train_model
 from electralab.finetune.metrics import task_metrics
 from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
-from electralab.plan import FinetuneSpec
+from electralab.specs import FinetuneSpec
 
 
 class Trial(NamedTuple):

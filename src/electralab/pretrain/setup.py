@@ -13,7 +13,7 @@ from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.initialization import initialize
 from electralab.electra.objective import ElectraObjective
 from electralab.electra.pair import ElectraPair
-from electralab.plan import PretrainSpec
+from electralab.specs import PretrainSpec
 from electralab.tokens.batches import Batch, Batches, make_batches
 from electralab.tokens.cache import TokenCache
 

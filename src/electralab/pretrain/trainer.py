@@ -19,7 +19,6 @@ from electralab.electra.corruption import mask_tokens
 from electralab.electra.flops import count_parameters, training_flops
 from electralab.errors import UserError
 from electralab.files import atomic_write, sha256
-from electralab.plan import PretrainSpec
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
 from electralab.pretrain.history import History
@@ -35,6 +34,7 @@ from electralab.pretrain.setup import (
     to_device,
 )
 from electralab.records import Meter, RunRecord, working_directory_lock, write_record
+from electralab.specs import PretrainSpec
 from electralab.tokens.cache import TokenCache
 
 GPU_READ_EVERY = 50  # steps: reading the loss makes a GPU wait

@@ -14,6 +14,7 @@ from electralab.report.runs import FULL, Cell, Runs
 from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, MEASURED
 
 SAME_TABLE = ("system", "model_id", "task_id", "metric", "split")
+OPT_STUDY = "opt_adapters"
 HEAD_PACKED = "electra_pytorch_hpml"  # its QLoRA left the head in 4 bits (`published.qlora_collapse`)
 WEIGHTS = "ours: the frozen weights as stored and, in 32 bits, what is trained"
 
@@ -62,8 +63,9 @@ def _storage_differs(runs: Runs, method: str, theirs: Mapping[Hashable, Any]) ->
 def methods_differ(runs: Runs, method: str, theirs: Mapping[Hashable, Any]) -> tuple[list[str], list[str]]:
     """Reasons against a comparison, and reservations, that lie in the options of the two methods."""
     kind = runs.kinds[method]
+    reservations = _answers_differ(runs, method, theirs)
     if kind == FULL:
-        return [], []
+        return [], reservations
     against = [
         f"{name} {_shown(own)}; theirs {_shown(theirs[name])}"
         for name in ("storage", "rank", "alpha", "targets")
@@ -77,8 +79,20 @@ def methods_differ(runs: Runs, method: str, theirs: Mapping[Hashable, Any]) -> t
             against.append("ours leaves its head packed and untrained, theirs does not")
     if all(_absent(theirs[name]) for name in ("rank", "alpha", "targets")):
         what = "number of examples in the prompt" if kind == IN_CONTEXT else "options"
-        return against, [f"their {what} is not stated" if kind == IN_CONTEXT else f"their {what} are not stated"]
-    return against, []
+        reservations.append(f"their {what} is not stated" if kind == IN_CONTEXT else f"their {what} are not stated")
+    return against, reservations
+
+
+def _answers_differ(runs: Runs, method: str, theirs: Mapping[Hashable, Any]) -> list[str]:
+    """Where the study of OPT's adapters asked and answered in another way."""
+    if theirs["system"] != OPT_STUDY:
+        return []
+    found = []
+    if runs.setting(method, "answers") != AS_PUBLISHED:
+        found.append("theirs reads bare Yes and No and trains on the whole vocabulary (`answers: as_published`)")
+    if runs.kinds[method] == IN_CONTEXT:
+        found.append("theirs shows solved validation rows, ours training rows")
+    return found
 
 
 def same_collapse(runs: Runs, method: str, theirs: Mapping[Hashable, Any]) -> bool:
