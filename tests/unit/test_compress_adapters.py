@@ -39,6 +39,7 @@ from electralab.config import (
     Prompt,
     Qlora,
 )
+from electralab.electra import onednn
 from electralab.errors import UserError
 
 STEPS = 8
@@ -239,6 +240,14 @@ def test_a_new_process_reloads_the_adapter(reloaded, cell):
 @pytest.mark.parametrize("cell", [cell for cell in CELLS if cell[1] not in NOT_MERGEABLE], ids="-".join)
 def test_the_merged_model_is_exact_and_loads_as_a_hugging_face_model(reloaded, cell):
     assert reloaded[cell]["merged"] <= 1e-5
+
+
+@pytest.mark.parametrize("cell", [("bert", "qlora"), ("electra", "lora")], ids="-".join)
+def test_merged_layers_compute_as_adapted_ones_do(cells, cell, monkeypatch):
+    """Else the two would be timed with different products."""
+    monkeypatch.setattr(onednn, "onednn_is_faster", lambda: True)
+    network = merged(cells[cell].model)
+    assert {type(layer) for layer in network.modules() if isinstance(layer, torch.nn.Linear)} == {onednn.Linear}
 
 
 @pytest.mark.parametrize("cell", CELLS, ids="-".join)

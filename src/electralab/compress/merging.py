@@ -15,6 +15,7 @@ from electralab.compress.adapters import ADAPTER, AdaptedModel
 from electralab.compress.base_models import quiet
 from electralab.compress.fit import PROMPTS
 from electralab.config import AdapterMethod, Qlora
+from electralab.electra.onednn import use_onednn
 
 
 def mergeable(method: AdapterMethod) -> bool:
@@ -48,6 +49,7 @@ def _folded(network: Any) -> PreTrainedModel:
         if isinstance(module, ModulesToSaveWrapper):
             base.set_submodule(name, module.modules_to_save[ADAPTER])
     whole: PreTrainedModel = network.merge_and_unload().eval().requires_grad_(False)
+    use_onednn(whole)  # layers that were unpacked are new ones
     return whole
 
 

@@ -60,7 +60,7 @@ def write_submission(records: Sequence[Path], out: Path) -> list[str]:
     if not answered:
         raise UserError(
             f"{out}: no run has answered a GLUE test split; put the test files beside the training files "
-            "(`MRPC/test.tsv`, ...) or take GLUE from the hub, and run again"
+            "(`MRPC/test.tsv`, ...) or take GLUE from the hub, with `answer_test: true`, and run again"
         )
     missing = [name for name in SUBMISSION_FILES if name not in answered]
     with atomic_write(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
