@@ -242,7 +242,7 @@ def test_the_merged_model_is_exact_and_loads_as_a_hugging_face_model(reloaded, c
     assert reloaded[cell]["merged"] <= 1e-5
 
 
-@pytest.mark.parametrize("cell", [("bert", "qlora"), ("electra", "lora")], ids="-".join)
+@pytest.mark.parametrize("cell", [("bert", "qlora_nf4"), ("electra", "lora")], ids="-".join)
 def test_merged_layers_compute_as_adapted_ones_do(cells, cell, monkeypatch):
     """Else the two would be timed with different products."""
     monkeypatch.setattr(onednn, "onednn_is_faster", lambda: True)
