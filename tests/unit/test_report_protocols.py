@@ -205,4 +205,7 @@ def test_seeds_are_paired_and_failed_runs_keep_their_row(builder: Builder) -> No
 
 def test_the_table_of_adapters_points_here(builder: Builder) -> None:
     study(builder, names=("lora",))
-    assert Made(builder, "adapters").note("stand beside those with several in the table `protocols`")
+    made = Made(builder, "adapters")
+    assert made.note("in the table `protocols`") and len(made.frame) == 2, "they are all there is"
+    builder.adapter("minilm", "movie_sentiment", 0, 0.7, Lora(rank=4), method="another")
+    assert list(Made(builder, "adapters").frame["method"]) == ["another"], "they have a table of their own"

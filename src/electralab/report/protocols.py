@@ -85,6 +85,15 @@ def pairs(runs: Runs) -> list[Pair]:
     return found
 
 
+def protocol_methods(runs: Runs) -> set[tuple[str, str, str]]:
+    """Model, task and method of everything in `pairs`."""
+    return {
+        (pair.model, pair.task, method)
+        for pair in pairs(runs)
+        for method in (pair.one.method, pair.budget.method, *pair.others)
+    }
+
+
 def _protocol(rates: tuple[float, ...]) -> tuple[int, float]:
     """What two methods share that follow the same protocol: the number of rates and, of one, the rate itself."""
     return len(rates), rates[0] if len(rates) == 1 else 0.0

@@ -169,9 +169,9 @@ def _median(entry: Entry) -> float:
 
 
 def _interval(entry: Entry) -> tuple[float, ...]:
-    """Both ends of the interval over seeds; nothing with one seed."""
+    """Both ends of the interval over seeds, as far as there are scores; nothing with one seed."""
     found = entry.score
-    return (found.low, found.high) if found and found.low is not None and found.high is not None else ()
+    return (found.low, min(found.high, 1.0)) if found and found.low is not None and found.high is not None else ()
 
 
 def _over_rows(entry: Entry) -> tuple[float, ...]:

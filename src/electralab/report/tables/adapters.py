@@ -12,7 +12,7 @@ import pandas as pd
 from electralab.report import footnotes
 from electralab.report.learning_rates import learning_rate_notes
 from electralab.report.markdown import ABSENT, Section, Table, count, listing, number, scientific
-from electralab.report.protocols import pairs
+from electralab.report.protocols import protocol_methods
 from electralab.report.published import qlora_collapse
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Cell, Runs
@@ -104,13 +104,19 @@ def adapters(results: Results) -> Table:
 
 
 def entries(runs: Runs) -> list[Entry]:
-    """Every method of the tasks and models that have more than full fine-tuning; grids have a table of their own."""
-    of_grids = grid_methods(runs)
+    """Every method of the tasks and models that have more than full fine-tuning.
+
+    Those of grids, and those that stand beside themselves with other learning rates, have tables of their own.
+    """
+    of_grids, of_protocols = grid_methods(runs), protocol_methods(runs)
     asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
     found = []
     for task in dict.fromkeys(cell.task for cell in runs.cells):
         for model in runs.finetuned_models:
             methods = [m for m in runs.kinds if (model, task, m) in asked and m not in of_grids]
+            others = [m for m in methods if (model, task, m) not in of_protocols]
+            if any(runs.kinds[method] != FULL for method in others):
+                methods = others
             if any(runs.kinds[method] != FULL for method in methods):
                 full = _reference(runs, task, model, methods)
                 ordered = sorted(methods, key=lambda method: method_order(runs, method))
@@ -280,8 +286,9 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     notes += learning_rate_notes(runs, cells) + _as_published(runs, every) + _collapse(results, every)
     notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
     notes += _not_above_majority(runs, every)
-    if pairs(runs):
-        notes.append("Methods with one learning rate stand beside those with several in the table `protocols`.")
+    if of_protocols := list(dict.fromkeys(method for *_, method in protocol_methods(runs))):
+        named = listing([f"`{method}`" for method in of_protocols])
+        notes.append(f"Run with one learning rate or with several to choose from, in the table `protocols`: {named}.")
     of_grids = sorted(set(grid_methods(runs).values()))
     if of_grids:
         notes.append(f"The methods of {listing([f'`{name}`' for name in of_grids])} stand in the table `lora_grid`.")

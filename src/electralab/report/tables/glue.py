@@ -223,7 +223,7 @@ def _majority_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
 
 def row_counts(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     """Where the rows are not those of the official splits."""
-    notes = []
+    alike: dict[tuple[str, str], list[str]] = {}
     for cell in cells:
         rows, parts = runs.cell_rows(cell), []
         for split, verb in (("train", "trained on"), ("validation", "scored on")):
@@ -235,8 +235,13 @@ def row_counts(runs: Runs, cells: Sequence[Cell]) -> list[str]:
                     sample = "a sample of " if own < official else ""
                     parts.append(f"{verb} {sample}{own:,.0f} rows where the official split has {official:,.0f}")
         if parts:
-            notes.append(f"{runs.cell_name(cell)}: {listing(parts)}.")
-    return notes
+            alike.setdefault((cell.task, listing(parts)), []).append(runs.cell_name(cell))
+    return [f"{names[0]}{_others(names[1:])}: {said}." for (_, said), names in alike.items()]
+
+
+def _others(names: Sequence[str]) -> str:
+    """Further methods of the same task: ` and 3 other methods`."""
+    return f" and {len(names)} other method{'s' if len(names) > 1 else ''}" if names else ""
 
 
 def _record_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
