@@ -80,7 +80,7 @@ def load_causal(folder: Path, method: Training | InContext, device: str = "cpu")
 
     Args:
         folder: Hugging Face directory of an OPT or Llama.
-        method: dropout (Llama has none but of attention weights), and storage for `Qlora`.
+        method: dropout (Llama has none but of attention weights), and storage for `Qlora` and `InContext`.
         device: where it is loaded.
 
     Raises:
@@ -167,14 +167,16 @@ def _config(folder: Path, method: Training | InContext, **options: Any) -> Any:
 def _load(
     auto_class: Any, folder: Path, config: Any, method: Training | InContext, keep: list[str], device: str
 ) -> tuple[PreTrainedModel, set[str]]:
-    """The model in fp32, or with every linear layer but `keep` in few bits; and which weights the folder lacks."""
-    quantization = _quantization(method, keep, device) if isinstance(method, Qlora) else None
-    placed = {"device_map": {"": device}} if quantization or device.startswith("cuda") else {}
+    """The model in 32 or 16 bits, or with every linear layer but `keep` in few; and which weights the folder lacks."""
+    quantization = None
+    if isinstance(method, Qlora | InContext) and method.storage not in ("fp32", "bf16"):
+        quantization = _quantization(method, keep, device)
+    placed = {"device_map": _placement(method, device)} if quantization or device.startswith("cuda") else {}
     with quiet():
         model, loading = auto_class.from_pretrained(
             folder,
             config=config,
-            dtype=torch.float32,
+            dtype=torch.bfloat16 if getattr(method, "storage", "") == "bf16" else torch.float32,
             quantization_config=quantization,
             ignore_mismatched_sizes=True,  # a head for another number of classes is replaced anyway
             local_files_only=True,
@@ -183,6 +185,12 @@ def _load(
         )
     _keep_unpacked(model)
     return model, set(loading["missing_keys"]) | {str(key[0]) for key in loading["mismatched_keys"]}
+
+
+def _placement(method: Training | InContext, device: str) -> Any:
+    """On one device; a decoder that is only asked is spread over all GPUs of the job, if there are several."""
+    spread = isinstance(method, InContext) and device == "cuda" and torch.cuda.device_count() > 1
+    return "auto" if spread else {"": device}
 
 
 def _check_body(folder: Path, missing: set[str], head: list[str]) -> None:
@@ -203,7 +211,7 @@ def _draw(module: nn.Module, scale: float) -> None:
                 layer.bias.zero_()
 
 
-def _quantization(method: Qlora, keep: list[str], device: str) -> BitsAndBytesConfig:
+def _quantization(method: Qlora | InContext, keep: list[str], device: str) -> BitsAndBytesConfig:
     _check_bitsandbytes(method, device)
     options: dict[str, Any] = {"load_in_8bit": True, "llm_int8_threshold": INT8_THRESHOLD}
     if method.storage != "int8":
@@ -221,7 +229,7 @@ def _compute_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
 
 
-def _check_bitsandbytes(method: Qlora, device: str) -> None:
+def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
         raise UserError(f"storage {method.storage} needs bitsandbytes: pip install bitsandbytes")
     import bitsandbytes

@@ -9,7 +9,7 @@ import torch
 
 from electralab.compress.adapted import Adapted
 from electralab.compress.adapters import AdaptedModel, adapt
-from electralab.compress.base_models import load_causal
+from electralab.compress.base_models import load_causal, parameter_count, weights_bytes
 from electralab.config import AdapterMethod, FullFinetuning, InContext, Training
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
@@ -119,7 +119,7 @@ def run_in_context(
     meter.data = {"task": whole.checksum, "tokenizer": prompts.checksum, "model": checked_weights(spec, folder, model)}
     data = sample_scored(whole, method.max_validation_rows, SCORED_SAMPLE)
     reader = InContextReader(
-        VerbalizedDecoder(network, prompts.label_ids(template)).to(device),
+        VerbalizedDecoder(network, prompts.label_ids(template)),
         prompts,
         template,
         draw_shots(whole, method.shots, spec.seed),
@@ -128,9 +128,9 @@ def run_in_context(
         spec.title,
     )
     metrics, answers = evaluate(data, reader.answer, method.mnli_validation)
-    metrics |= row_counts(task, data)
+    metrics |= row_counts(task, data) | {"weights_bytes": weights_bytes(network)}
     write_answers(record_path.parent, data, answers)
-    parameters = sum(parameter.numel() for parameter in network.parameters())
+    parameters = parameter_count(network)
     notes = [*reader.notes(), *evaluation_notes(data, metrics)]
     record = finetuning_record(spec, data, 0, {"total": parameters, "trainable": 0}, metrics, notes, meter)
     write_record(record_path, record)

@@ -141,6 +141,10 @@ class InContext(Strict):
         "matched", description="Rows behind the score of MNLI."
     )
     answers: Answers = Field("label_words", description=ANSWERS)
+    storage: Literal["fp32", "bf16", "nf4", "fp4", "int8"] = Field(
+        "fp32", description="How the weights are stored: large decoders fit into a GPU in few bits alone."
+    )
+    double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
 
 
 AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe

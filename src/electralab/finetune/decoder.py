@@ -133,7 +133,8 @@ class VerbalizedDecoder(TrainedModel):
         super().__init__()
         self.model = model
         self.answers = answers
-        self.register_buffer("label_ids", torch.tensor(label_ids), persistent=False)
+        device = next(model.parameters()).device
+        self.register_buffer("label_ids", torch.tensor(label_ids, device=device), persistent=False)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, _token_type_ids: Tensor | None = None
