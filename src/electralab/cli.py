@@ -322,8 +322,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--comparisons")
     add("--trials", nargs="*", help="results of searches")
     add("--searches")
-    add("--decoders", nargs="*", help="run records of decoders, for their confusion matrices")
-    add("--tasks", nargs="*", help="manifests of their tasks")
+    add("--decoders", nargs="*", default=[], help="run records of decoders, for their confusion matrices")
+    add("--tasks", nargs="*", default=[], help="manifests of their tasks")
     add("--confusions")
 
     add = verb("submission", _submission, "pack test predictions for the GLUE server")

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from report_experiment import PUBLISHED, Builder, collected
 from sklearn.metrics import confusion_matrix
 
+from electralab.cli import main
 from electralab.config import FullFinetuning, InContext, Lora
 from electralab.errors import UserError
 from electralab.report.collect import CONFUSION_COLUMNS, write_confusions
@@ -165,3 +166,11 @@ def test_no_run_or_another_task_is_one_line(tmp_path: Path) -> None:
     for confusions in (None, tmp_path / "confusions.csv"):
         with pytest.raises(UserError, match="no finished run of a decoder: nothing to draw in figure confusion"):
             make_figure("confusion", *inputs, None, confusions)
+
+
+def test_collect_needs_no_decoder(builder: Builder, tmp_path: Path) -> None:
+    builder.whole_experiment((0.25,))
+    files = {name: tmp_path / f"{name}.csv" for name in ("runs", "curves", "comparisons", "searches", "confusions")}
+    named = [argument for name, path in files.items() for argument in (f"--{name}", str(path))]
+    assert main(["collect", *map(str, builder.records), "--preset", "made", *named]) == 0
+    assert files["confusions"].read_text().splitlines() == [",".join(CONFUSION_COLUMNS)]

@@ -41,23 +41,13 @@ class Placement(NamedTuple):
         return {"task_type": task, "modules_to_save": self.head or None}
 
 
-def _lora(method: Lora, placement: Placement) -> PeftConfig:
+def _lora(method: Lora | Qlora, placement: Placement) -> PeftConfig:
     return LoraConfig(
         r=method.rank,
         lora_alpha=method.alpha,  # type: ignore[arg-type]
         lora_dropout=method.adapter_dropout,
         use_rslora=method.kind == "rslora",
         use_dora=method.kind == "dora",
-        target_modules=placement.targets,
-        **placement.common,
-    )
-
-
-def _qlora(method: Qlora, placement: Placement) -> PeftConfig:
-    return LoraConfig(
-        r=method.rank,
-        lora_alpha=method.alpha,  # type: ignore[arg-type]
-        lora_dropout=method.adapter_dropout,
         target_modules=placement.targets,
         **placement.common,
     )
@@ -141,7 +131,7 @@ BUILDERS: dict[str, Callable[[Any, Placement], PeftConfig]] = {
     "lora": _lora,
     "rslora": _lora,
     "dora": _lora,
-    "qlora": _qlora,
+    "qlora": _lora,
     "adalora": _adalora,
     "prefix": _prefix,
     "prompt": _prompt,
