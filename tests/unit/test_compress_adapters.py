@@ -1,20 +1,32 @@
 """Every method on every architecture: it trains, is reloaded by a new process, and merges exactly where it can."""
 
-import csv
 import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from compress_models import DECODERS, ENCODERS, batch, label_words, save_model
+from adapter_cells import (
+    CELLS,
+    METHODS,
+    NOT_MERGEABLE,
+    NOT_SUPPORTED,
+    STEPS,
+    Trained,
+    answers,
+    fresh,
+    loss_of,
+    method_of,
+    snapshot,
+    train,
+)
+from compress_models import DECODERS, ENCODERS, batch, save_model
 from torch.nn import functional as F
-from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTraining, ElectraForSequenceClassification
+from transformers import BertConfig, BertModel
 
 from electralab.compress.adapters import (
     AdaptedModel,
@@ -24,104 +36,18 @@ from electralab.compress.adapters import (
     parameter_counts,
     save_adapter,
 )
-from electralab.compress.base_models import load_base, load_causal, parameter_count, quiet, weights_bytes
+from electralab.compress.base_models import load_base, load_causal, quiet
 from electralab.compress.merging import merged
 from electralab.config import (
-    AdaLora,
     AdapterMethod,
     FullFinetuning,
-    Ia3,
     LinearProbe,
     Loha,
     Lora,
-    Oft,
-    Prefix,
-    Prompt,
     Qlora,
 )
 from electralab.electra import onednn
 from electralab.errors import UserError
-
-STEPS = 8
-PUBLISHED = Path(__file__).parents[2] / "reference" / "published_results.csv"
-
-METHODS: dict[str, AdapterMethod] = {
-    "lora": Lora(),
-    "lora_checkpointing": Lora(recipe="as_published"),
-    "rslora": Lora(kind="rslora", targets="all-linear"),
-    "dora": Lora(kind="dora", targets="attention+ffn"),
-    "qlora_nf4": Qlora(),
-    "qlora_fp4": Qlora(storage="fp4", double_quantization=False, targets="all-linear"),
-    "qlora_int8": Qlora(storage="int8"),
-    "qlora_as_published": Qlora(recipe="as_published"),
-    "adalora": AdaLora(initial_rank=6, target_rank=3, every_steps=1),
-    "prefix": Prefix(virtual_tokens=4, max_length=16),
-    "prompt": Prompt(virtual_tokens=4, max_length=16),
-    "ia3": Ia3(),
-    "loha": Loha(),
-    "lokr": Loha(kind="lokr", targets="attention+ffn"),
-    "oft": Oft(block_size=8, targets="attention+ffn"),
-    "linear_probe": LinearProbe(),
-}
-# Embeddings and output layer are one matrix in a decoder: the published study of OPT adapts both.
-TIED = Lora(targets=["embed_tokens", "lm_head", "q_proj", "v_proj"])
-NOT_SUPPORTED = {("distilbert", "prefix"), ("opt", "linear_probe"), ("llama", "linear_probe")}
-NOT_MERGEABLE = {"prefix", "prompt", "qlora_int8"}
-CELLS = [
-    *((kind, name) for kind in (*ENCODERS, *DECODERS) for name in METHODS if (kind, name) not in NOT_SUPPORTED),
-    *((kind, "tied") for kind in DECODERS),
-]
-
-
-@dataclass
-class Trained:
-    """What one cell left behind."""
-
-    model: AdaptedModel
-    first_loss: float
-    last_loss: float
-    moved: set[str]  # names of parameters that training changed
-    logits: torch.Tensor
-    folder: Path
-
-
-def method_of(name: str) -> AdapterMethod:
-    return TIED if name == "tied" else METHODS[name]
-
-
-def fresh(kind: str, folder: Path, method: AdapterMethod, steps: int = STEPS, seed: int = 0) -> AdaptedModel:
-    if kind in DECODERS:
-        base = load_causal(folder, method)
-        torch.manual_seed(seed)
-        return adapt(base, method, steps, label_words)
-    return adapt(load_base(folder, 2, method, seed), method, steps)
-
-
-def answers(model: torch.nn.Module, kind: str) -> torch.Tensor:
-    input_ids, attention_mask, _ = batch(kind)
-    with torch.inference_mode():
-        return model.eval()(input_ids, attention_mask)
-
-
-def loss_of(model: AdaptedModel, kind: str) -> torch.Tensor:
-    input_ids, attention_mask, labels = batch(kind)
-    return F.cross_entropy(model(input_ids, attention_mask), labels)
-
-
-def train(model: AdaptedModel, kind: str, steps: int = STEPS, rate: float = 1e-2) -> None:
-    optimizer = torch.optim.AdamW([value for value in model.parameters() if value.requires_grad], lr=rate)
-    model.train()
-    for step in range(1, steps + 1):
-        loss = loss_of(model, kind)
-        penalty = model.penalty()
-        (loss if penalty is None else loss + penalty).backward()
-        optimizer.step()
-        model.after_update(step)
-        optimizer.zero_grad()
-
-
-def snapshot(model: AdaptedModel) -> dict[str, torch.Tensor]:
-    return {name: value.detach().clone() for name, value in model.network.named_parameters()}
 
 
 @pytest.fixture(scope="module")
@@ -267,127 +193,6 @@ def test_adapters_change_what_the_model_answers(cells):
             assert not torch.allclose(answers(trained.model, kind), trained.logits, atol=1e-4), (kind, name)
 
 
-# Counts by formula, on the tiny ELECTRA: 2 layers, hidden 64, embeddings 32, feed-forward 96.
-HIDDEN, INNER, LAYERS, EMBEDDING = 64, 96, 2, 32
-SQUARE, UP, DOWN = (HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)  # inputs, outputs
-ATTENTION = [SQUARE] * 3 * LAYERS
-BLOCKS = ([SQUARE] * 4 + [UP, DOWN]) * LAYERS
-HEAD = HIDDEN * HIDDEN + HIDDEN + 2 * HIDDEN + 2
-
-
-def lora(rank: int, layers: list[tuple[int, int]]) -> int:
-    return sum(rank * (inputs + outputs) for inputs, outputs in layers)
-
-
-def lokr_parameters(inputs: int, outputs: int, rank: int) -> int:
-    """A Kronecker product of a small full matrix and a large one, which has two factors where that is smaller."""
-
-    def split(width: int) -> tuple[int, int]:
-        small = max(part for part in range(1, int(width**0.5) + 1) if width % part == 0)
-        return small, width // small
-
-    (out_small, out_large), (in_small, in_large) = split(outputs), split(inputs)
-    large = rank * (out_large + in_large) if rank < max(out_large, in_large) / 2 else out_large * in_large
-    return out_small * in_small + large
-
-
-COUNTS = {
-    "lora": lora(8, ATTENTION),
-    "rslora": lora(8, [*BLOCKS, (EMBEDDING, HIDDEN)]),
-    "dora": lora(8, BLOCKS) + sum(outputs for _, outputs in BLOCKS),
-    "qlora_nf4": lora(8, ATTENTION),
-    "adalora": lora(6, ATTENTION) + 6 * len(ATTENTION),
-    "prefix": 4 * 2 * LAYERS * HIDDEN,
-    "prompt": 4 * EMBEDDING,
-    "ia3": LAYERS * (HIDDEN + HIDDEN + INNER),
-    "loha": 2 * lora(8, ATTENTION),
-    "lokr": sum(lokr_parameters(inputs, outputs, 8) for inputs, outputs in BLOCKS),
-    "oft": sum(inputs // 8 * (8 * 7 // 2) for inputs, _ in BLOCKS),
-    "linear_probe": 0,
-}
-
-
-@pytest.mark.parametrize("name", COUNTS)
-def test_counts_are_those_of_the_formula(cells, name):
-    whole = sum(value.numel() for value in ElectraForSequenceClassification(electra_shape()).parameters())
-    assert parameter_counts(cells["electra", name].model) == {
-        "trainable_parameters": COUNTS[name] + HEAD,
-        "head_parameters": HEAD,
-        "adapter_parameters": COUNTS[name],
-        "base_parameters": whole,
-    }
-
-
-def electra_shape() -> ElectraConfig:
-    return ElectraConfig(
-        vocab_size=90,
-        max_position_embeddings=64,
-        num_hidden_layers=2,
-        hidden_size=64,
-        embedding_size=32,
-        intermediate_size=96,
-    )
-
-
-def published(system: str, method: str) -> int:
-    with PUBLISHED.open(newline="") as file:
-        rows = [
-            row
-            for row in csv.DictReader(file)
-            if (row["system"], row["method"], row["metric"]) == (system, method, "trainable")
-        ]
-    assert len(rows) == 1
-    return int(float(rows[0]["value"]))
-
-
-def test_electra_small_with_rank_64_has_the_published_parameters(tmp_path):
-    """Efficient ELECTRA: 9.2 % of 13,549,314."""
-    ElectraForPreTraining(ElectraConfig()).save_pretrained(tmp_path)
-    model = adapt(load_base(tmp_path, 2, Lora(), seed=0), Lora(rank=64, alpha=64), steps=1)
-    counts = parameter_counts(model)
-    head = 256 * 256 + 256 + 2 * 256 + 2
-    assert counts["adapter_parameters"] == 12 * 3 * 64 * (256 + 256)
-    assert counts["head_parameters"] == head
-    assert counts["base_parameters"] == 13_549_314
-    assert counts["trainable_parameters"] == published("electra_pytorch_hpml", "LoRA r64 a64 qkv")
-    assert round(100 * counts["trainable_parameters"] / counts["base_parameters"], 1) == 9.2
-    # Its QLoRA counts the head's first layer as 4-bit weights, two in a byte: it was quantized.
-    packed = published("electra_pytorch_hpml", "QLoRA r64 a64 qkv nf4")
-    assert counts["trainable_parameters"] - packed == 256 * 256 // 2
-
-
-def test_tinybert_with_rank_16_has_the_published_parameters(tmp_path):
-    """TinyBERT_General_4L_312D: the pooler is pretrained, so only one linear layer is a new head."""
-    shape = {"num_hidden_layers": 4, "hidden_size": 312, "intermediate_size": 1200, "num_attention_heads": 12}
-    BertModel(BertConfig(**shape)).save_pretrained(tmp_path)
-    for method in (Lora(rank=16, alpha=16), Qlora(rank=16, alpha=16)):
-        model = adapt(load_base(tmp_path, 2, method, seed=0), method, steps=1)
-        counts = parameter_counts(model)
-        assert counts["adapter_parameters"] == 4 * 3 * 16 * (312 + 312)
-        assert counts["head_parameters"] == 2 * 312 + 2
-        assert counts["trainable_parameters"] == 120_434 == published("tinybert_hpml", "LoRA r16 qkv")
-        assert counts["base_parameters"] == 14_350_874
-        # 312 is no multiple of the 64 weights that share a scale.
-        assert torch.isfinite(answers(model, "bert")).all()
-
-
-def test_memory_of_few_bit_weights(folders):
-    """fp4: half a byte a weight, a 4-byte scale for every 64, and a table of 16 values."""
-    plain = load_base(folders["electra"], 2, Lora(), seed=0)
-    assert weights_bytes(plain) >= 4 * parameter_count(plain)  # and the buffers of positions and token types
-    few = load_base(folders["electra"], 2, Qlora(storage="fp4", double_quantization=False), seed=0)
-    assert parameter_count(few) == parameter_count(plain)
-    linear = sum(inputs * outputs for inputs, outputs in BLOCKS) + EMBEDDING * HIDDEN
-    saved = weights_bytes(plain) - weights_bytes(few)
-    tables = (len(BLOCKS) + 1) * 16 * 4
-    assert 0 <= saved - (linear * 4 - linear // 2 - linear // 64 * 4 - tables) <= tables  # layers may share a table
-    int8 = load_base(folders["electra"], 2, Qlora(storage="int8"), seed=0)
-    scales = 4 * (sum(outputs for _, outputs in BLOCKS) + HIDDEN)
-    assert weights_bytes(plain) - weights_bytes(int8) == linear * 3 - scales
-    adapted = adapt(int8, Qlora(storage="int8"), steps=1)
-    assert adapted.weights_bytes == weights_bytes(load_base(folders["electra"], 2, adapted.method, seed=0)) - 4 * HEAD
-
-
 def dequantized_head(model: AdaptedModel) -> list[torch.Tensor]:
     import bitsandbytes as bnb
 
@@ -432,7 +237,7 @@ def test_a_head_depends_on_the_seed_alone(folders, tmp_path):
         with quiet():
             old.save_pretrained(tmp_path / str(outputs))
         assert torch.equal(first, head(tmp_path / str(outputs), 3))
-    assert len(head(folders["electra"], 3, outputs=1)) == HIDDEN * HIDDEN + HIDDEN + HIDDEN + 1
+    assert len(head(folders["electra"], 3, outputs=1)) == 64 * 64 + 64 + 64 + 1
 
 
 def test_the_same_seed_gives_the_same_adapter(folders):
@@ -484,8 +289,9 @@ def test_adalora_adds_pefts_penalty_and_ends_with_the_target_rank(cells, folders
         for name, value in cells["electra", "adalora"].model.network.named_parameters()
         if "lora_E" in name
     ]
-    assert sum(kept) == 3 * len(ATTENTION)
-    assert len(kept) == len(ATTENTION)
+    layers = 2 * 3  # query, key and value of each layer
+    assert sum(kept) == 3 * layers
+    assert len(kept) == layers
 
 
 @pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from electralab.config.finetuning import Answers
 from electralab.data.example import Example
+from electralab.electra.dropout import use_fast_dropout
+from electralab.electra.onednn import use_onednn
 from electralab.errors import UserError
 from electralab.files import read_json
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, pair_lengths
@@ -135,6 +137,8 @@ class VerbalizedDecoder(TrainedModel):
         self.answers = answers
         device = next(model.parameters()).device
         self.register_buffer("label_ids", torch.tensor(label_ids, device=device), persistent=False)
+        use_onednn(self)
+        use_fast_dropout(self)
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, _token_type_ids: Tensor | None = None
