@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from finetune_task import write_task
 from sklearn.metrics import f1_score
 from tiny_decoder import KINDS, write_decoder
@@ -22,8 +23,10 @@ from electralab.compress.base_models import load_causal
 from electralab.compress.search import SearchSpec, run_search
 from electralab.config import FullFinetuning, InContext, LocalModel, Lora, Prefix, Prompt, Search
 from electralab.data.models import fetch_model
+from electralab.data.tasks import read_task
 from electralab.errors import UserError
 from electralab.finetune.decoder import VerbalizedDecoder
+from electralab.finetune.prompts import PromptTokenizer, template_of
 from electralab.records import RunRecord
 from electralab.specs import FinetuneSpec
 
@@ -78,6 +81,22 @@ def test_a_run_leaves_predictions_that_agree_with_its_record(
     assert record.cost.parameters["trainable"] == trained
     kept = {"adapter"} if method == "lora" else set()
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "predictions.csv", *kept}
+
+
+def test_a_decoder_trained_whole_is_kept_if_asked_for(inputs: dict[str, Path], tmp_path: Path) -> None:
+    """Read by `transformers`, unpadded and one row at a time, it gives the scores that the run wrote."""
+    run(inputs, tmp_path, "full", METHODS["full"].model_copy(update={"save_model": True}))
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    data, prompts = read_task(inputs["task"]), PromptTokenizer(inputs["weights"])
+    template = template_of(data, "label_words")
+    words = prompts.label_ids(template)
+    with (tmp_path / "predictions.csv").open() as file:
+        scores = {row["id"]: float(row["score_1"]) for row in csv.DictReader(file)}
+    examples = data.validation[:10]
+    for example, ids in zip(examples, prompts.encode([template.prompt(example) for example in examples])):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0, -1, words]
+        assert scores[example.id] == pytest.approx(logits.softmax(0)[1].item(), abs=1e-5)
 
 
 # Random weights are rounded worse than trained ones: 4 bits leave a mean error of a tenth in every layer.

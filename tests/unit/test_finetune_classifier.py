@@ -1,13 +1,19 @@
 """The classifier, its heads and what they are trained on, against `transformers`."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
+from electralab.config import FullFinetuning
 from electralab.electra.convert import encoder_state, huggingface_config
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.finetune.classifier import Classifier, with_dropout
+from electralab.finetune.classifier import Classifier, save_classifier, with_dropout
 from electralab.finetune.objective import Classification, Regression
 
 SHAPE = ElectraConfig(
@@ -161,3 +167,53 @@ def test_dropout_copy_shares_values_but_not_memory():
     with torch.no_grad():
         copied.embeddings.word.weight.add_(1)
     assert torch.equal(encoder.embeddings.word.weight, before)
+
+
+REOPEN = """
+import json, sys, torch
+from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+answers = []
+for cell in json.load(sys.stdin):
+    ids, mask, types = (torch.tensor(cell[name]) for name in ("ids", "mask", "types"))
+    auto = AutoModelForSequenceClassification if cell["head"] == "huggingface" else AutoModelForTokenClassification
+    model, notes = auto.from_pretrained(cell["folder"], output_loading_info=True)
+    assert not any(notes.values()), notes
+    with torch.no_grad():
+        logits = model.eval()(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
+    if cell["head"] == "linear":
+        rows = [row[:int(real.sum())] for row, real in zip(logits, mask)]
+        logits = torch.stack([row[0] if cell["pooling"] == "cls" else row.mean(0) for row in rows])
+    answers.append(logits.tolist())
+print(json.dumps(answers))
+"""
+
+
+def test_a_saved_classifier_opens_in_transformers_in_a_new_process(tmp_path):
+    input_ids, mask, types, _ = padded_batch()
+    cells, expected = [], []
+    for head, pooling, outputs in (("linear", "cls", 3), ("linear", "mean", 1), ("huggingface", "cls", 2)):
+        torch.manual_seed(0)
+        model = Classifier(Encoder(SHAPE), outputs, pooling, dropout=0.1, head=head).eval()
+        folder = tmp_path / f"{head}-{pooling}"
+        save_classifier(folder, model)
+        with torch.no_grad():
+            expected.append(model(input_ids, mask, types))
+        batch = {"ids": input_ids.tolist(), "mask": mask.long().tolist(), "types": types.tolist()}
+        cells.append({"head": head, "pooling": pooling, "folder": str(folder), **batch})
+    result = subprocess.run(
+        [sys.executable, "-c", REOPEN],
+        input=json.dumps(cells),
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "HF_HUB_OFFLINE": "1"},
+    )
+    assert result.returncode == 0, result.stderr
+    for logits, found in zip(expected, json.loads(result.stdout.splitlines()[-1])):
+        torch.testing.assert_close(torch.tensor(found), logits, atol=1e-5, rtol=0)
+
+
+def test_a_classifier_that_transformers_cannot_open_is_refused():
+    with pytest.raises(ValueError, match="save_model: transformers has no ELECTRA"):
+        FullFinetuning(save_model=True, head="huggingface", pooling="mean")

@@ -142,6 +142,21 @@ def test_a_pretrained_discriminator_is_loaded_and_read_as_transformers_reads_it(
     assert record.provenance.data["model"] == hashlib.sha256(weights).hexdigest()
 
 
+def test_the_trained_model_is_kept_if_asked_for(inputs, tmp_path):
+    """Read by `transformers`, it gives the scores that the run wrote."""
+    from transformers import ElectraForSequenceClassification
+
+    run(make_spec(save_model=True, head="huggingface", epochs=1), inputs, tmp_path, "words")
+    model = ElectraForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    identify = {word: number for number, word in enumerate(SPECIAL + WORDS)}
+    lines = inputs["words"].with_name("validation.jsonl").read_text().splitlines()
+    for line, row in zip(lines, read_predictions(tmp_path)):
+        ids = [identify[word] for word in ["[CLS]", *json.loads(line)["text"].split(), "[SEP]"]]
+        with torch.no_grad():
+            expected = model(torch.tensor([ids])).logits[0].softmax(dim=-1)
+        assert [float(row["score_0"]), float(row["score_1"])] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
 def test_the_untrained_control_is_the_discriminator_of_a_pretraining_before_its_first_step(inputs):
     pretraining = Pretraining(corpus="toy", tokenizer="toy", discriminator=SHAPE, sequence_length=32)
     tokenizer = load_tokenizer(inputs["tokenizer"])

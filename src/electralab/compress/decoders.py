@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from electralab.compress.adapted import Adapted
 from electralab.compress.adapters import AdaptedModel, adapt
-from electralab.compress.base_models import load_causal, parameter_count, weights_bytes
+from electralab.compress.base_models import load_causal, parameter_count, quiet, weights_bytes
 from electralab.config import AdapterMethod, FullFinetuning, InContext, Training
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
@@ -58,8 +59,10 @@ def decoder_approach(spec: FinetuneSpec, settings: Training, model: Path, data: 
     def encode(examples: list[Example], _: bool) -> EncodedPrompts:
         return encode_prompts(examples, template, prompts, settings.max_length)
 
-    if not isinstance(settings, AdapterMethod):
+    if isinstance(settings, FullFinetuning):
         return WholeDecoder(spec, settings, folder, source, prompts.checksum, encode, label_ids, device)
+
+    assert isinstance(settings, AdapterMethod)
 
     def fresh(steps: int) -> AdaptedModel:
         base = load_causal(folder, settings, device)
@@ -76,7 +79,7 @@ class WholeDecoder:
     def __init__(
         self,
         spec: FinetuneSpec,
-        settings: Training,
+        settings: FullFinetuning,
         folder: Path,
         source: str,
         tokenizer: str,
@@ -84,7 +87,7 @@ class WholeDecoder:
         label_ids: list[int],
         device: str,
     ) -> None:
-        if isinstance(settings, FullFinetuning) and settings.layerwise_lr_decay != 1:
+        if settings.layerwise_lr_decay != 1:
             raise UserError(f"method {spec.method}: a decoder has no layerwise rates: set layerwise_lr_decay to 1")
         self.settings, self.folder, self.source, self.tokenizer = settings, folder, source, tokenizer
         self.encode, self.label_ids, self.seed, self.device = encode, label_ids, spec.seed, device
@@ -96,8 +99,13 @@ class WholeDecoder:
         torch.manual_seed(self.seed)
         return model
 
-    def keep(self, model: TrainedModel, _folder: Path, validation: EncodedExamples) -> Kept:
-        """No weights; the number of parameters and the time to answer."""
+    def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
+        """The model, if asked for; the number of parameters and the time to answer."""
+        assert isinstance(model, VerbalizedDecoder)
+        if self.settings.save_model:
+            network: Any = model.model
+            with quiet():
+                network.save_pretrained(folder / "model")
         return whole_model(model, None, Classification(len(self.label_ids)), validation, self.device)
 
 

@@ -116,6 +116,14 @@ class FullFinetuning(Training):
         "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
     )
 
+    save_model: bool = Field(False, description="Keep the trained model as a Hugging Face directory, `model/`.")
+
+    @model_validator(mode="after")
+    def _can_be_saved(self) -> FullFinetuning:
+        if self.save_model and (self.head, self.pooling) == ("huggingface", "mean"):
+            raise ValueError("save_model: transformers has no ELECTRA with `head: huggingface` on `pooling: mean`")
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _recipe_defaults(cls, values: Any) -> Any:

@@ -113,12 +113,25 @@ def encoder_state(encoder: Encoder) -> dict[str, Tensor]:
 
 def save_discriminator(directory: Path, pair: ElectraPair) -> None:
     """Write `config.json` and `model.safetensors` of the discriminator with its RTD head."""
-    _save(directory, huggingface_config(pair.discriminator.config, DISCRIMINATOR), discriminator_state(pair))
+    write_model(directory, huggingface_config(pair.discriminator.config, DISCRIMINATOR), discriminator_state(pair))
 
 
 def save_generator(directory: Path, pair: ElectraPair) -> None:
     """Write `config.json` and `model.safetensors` of the generator with its MLM head."""
-    _save(directory, huggingface_config(pair.generator.config, GENERATOR), generator_state(pair))
+    write_model(directory, huggingface_config(pair.generator.config, GENERATOR), generator_state(pair))
+
+
+def write_model(directory: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Write `config.json` and `model.safetensors`, each whole or not at all.
+
+    Raises:
+        UserError: the disk does not take them.
+    """
+    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
+    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
+    directory.mkdir(parents=True, exist_ok=True)
+    _replace(directory / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
+    _replace(directory / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def load_encoder(directory: Path) -> tuple[Encoder, ElectraConfig]:
@@ -157,14 +170,6 @@ def _renamed(head: nn.Module, names: dict[str, str]) -> dict[str, Tensor]:
 def _their_name(name: str, names: dict[str, str]) -> str:
     module, _, kind = name.rpartition(".")
     return f"{names[module]}.{kind}"
-
-
-def _save(directory: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
-    tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
-    directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    _replace(directory / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

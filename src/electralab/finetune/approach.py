@@ -11,7 +11,7 @@ from torch import nn
 from electralab.config import FullFinetuning
 from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
-from electralab.finetune.classifier import Classifier, with_dropout
+from electralab.finetune.classifier import Classifier, save_classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, encode_examples
 from electralab.finetune.inference import inference_seconds
 from electralab.finetune.objective import Objective
@@ -72,9 +72,11 @@ class WholeEncoder:
             copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, self.settings.head
         )
 
-    def keep(self, model: TrainedModel, _folder: Path, validation: EncodedExamples) -> Kept:
-        """No weights; the number of parameters and the time to answer."""
+    def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
+        """The model, if asked for; the number of parameters and the time to answer."""
         assert isinstance(model, Classifier)
+        if self.settings.save_model:
+            save_classifier(folder / "model", model)
         return whole_model(model, model.head, self.objective, validation, self.device)
 
 
