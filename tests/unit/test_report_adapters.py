@@ -116,11 +116,13 @@ def test_sizes_and_costs(study: Builder) -> None:
     assert (row["inference_seconds_unmerged"], row["inference_seconds_merged"]) == (0.5, 0.4)
     full = made.row(task="boolq", method="full")
     assert (full["trainable_parameters"], full["trainable_share"]) == (1_000_000, 1.0)
+    assert (row["stored_bytes"], full["stored_bytes"]) == (4_000_000 + 4 * 12_386, 4_000_000)
     assert pd.isna(full["inference_seconds_merged"]) and pd.isna(full["difference"])
-    assert made.cells("lora")[6:16] == [
+    assert made.cells("lora")[6:17] == [
         "12,386",
         "12,000",
         "1.24",
+        "4.0",
         "50.0",
         "31.0",
         "600",
@@ -135,7 +137,7 @@ def test_what_cannot_be_merged_has_dashes(builder: Builder) -> None:
     builder.adapter(
         "minilm", "boolq", 0, 0.6, Prefix(), hub=MINILM, merge_error=np.nan, inference_seconds_merged=np.nan
     )
-    assert Made(builder, "adapters").cells("prefix")[12:16] == ["0.400", "0.500", "–", "–"]
+    assert Made(builder, "adapters").cells("prefix")[13:17] == ["0.400", "0.500", "–", "–"]
 
 
 def test_gpu_memory_goes_before_that_of_the_process(builder: Builder) -> None:

@@ -65,7 +65,7 @@ COLUMNS = (
     *("degenerate_runs", "majority_rate", "at_or_below_majority"),
     *("learning_rates", "epochs", "train_rows", "validation_rows", *OPTIONS),
     *("trainable_parameters", "head_parameters", "adapter_parameters", "base_parameters", "trainable_share"),
-    *("adapter_bytes", "weights_bytes", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes"),
+    *("stored_bytes", "adapter_bytes", "weights_bytes", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes"),
     *("inference_seconds", "inference_seconds_unmerged", "inference_seconds_merged", "merge_error"),
 )
 
@@ -181,6 +181,14 @@ def trainable_share(entry: Entry) -> float | None:
     return None if trained is None or not base else trained / base
 
 
+def stored_bytes(entry: Entry) -> float | None:
+    """Frozen weights as they are stored, and what is trained in fp32: the model's size in memory and on disk."""
+    frozen, trained = entry.costs["weights_bytes"], entry.costs["trainable_parameters"]
+    if trained is None or (frozen is None and entry.kind != FULL):
+        return None
+    return (frozen or 0.0) + 4 * trained
+
+
 def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
     model, cell, difference = entry.model, entry.cell, entry.difference
     row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "method": cell.method}
@@ -198,7 +206,8 @@ def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
     row |= {name: runs.setting(cell.method, name) for name in ("learning_rates", *OPTIONS)}
     row |= {name: runs.typical(cell, model, f"metric.{name}") for name in ("epochs", "train_rows", "validation_rows")}
     row |= entry.costs
-    return row | {"adapter_parameters": without_head(entry), "trainable_share": trainable_share(entry)}
+    derived = {"adapter_parameters": without_head(entry), "trainable_share": trainable_share(entry)}
+    return row | derived | {"stored_bytes": stored_bytes(entry)}
 
 
 def _about(runs: Runs, every: Sequence[Entry]) -> str:
@@ -217,19 +226,9 @@ def _about(runs: Runs, every: Sequence[Entry]) -> str:
 
 
 HEADS = (
-    *(
-        "Method",
-        "Recipe",
-        "Score",
-        "Over rows",
-        "Rows",
-        "Minus full",
-        "Trained parameters",
-        "Without the head",
-        "% of all",
-    ),
-    *("Adapter (kB)", "Training (s)", "Peak memory (MB)", "Inference (s)", "Adapter beside (s)", "Merged (s)"),
-    "Merge error",
+    *("Method", "Recipe", "Score", "Over rows", "Rows", "Minus full"),
+    *("Trained parameters", "Without the head", "% of all", "Weights (MB)", "Adapter (kB)"),
+    *("Training (s)", "Peak memory (MB)", "Inference (s)", "Adapter beside (s)", "Merged (s)", "Merge error"),
 )
 
 
@@ -256,6 +255,7 @@ def _text(runs: Runs, entry: Entry) -> list[str]:
         count(costs["trainable_parameters"]),
         count(without_head(entry)),
         ABSENT if share is None else f"{100 * share:.3g}",
+        _divided(stored_bytes(entry), 1e6, 1),
         _divided(costs["adapter_bytes"], 1e3, 1),
         number(costs["train_seconds"], 1),
         _divided(memory, 1e6, 0) + (" (GPU)" if costs["peak_gpu_bytes"] else ""),
@@ -294,8 +294,9 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
         notes.append(f"The methods of {listing([f'`{name}`' for name in of_grids])} stand in the table `lora_grid`.")
     notes += _other_rows(runs, every)
     notes.append(
-        "`% of all` is over all parameters of the model with its head, 4-bit weights counted one by one. Peak memory "
-        "is that of the GPU where there is one, else of the whole process with Python and its libraries."
+        "`% of all` is over all parameters of the model with its head, 4-bit weights counted one by one. `Weights`: "
+        "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Peak memory is "
+        "that of the GPU where there is one, else of the whole process with Python and its libraries."
     )
     return notes + row_counts(runs, cells) + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
 
