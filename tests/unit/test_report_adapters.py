@@ -383,6 +383,14 @@ def test_points_that_hide_none_stay_where_they_are() -> None:
     assert (both["a"], both["same"]) == pytest.approx((2.95, 3.05)) and both["below"] == 3.0
 
 
+def test_a_point_is_pushed_only_by_those_on_its_height() -> None:
+    boxes = {"low": (3.0, 0.1, 0.2), "whole": (3.05, 0.1, 0.9), "high": (3.12, 0.8, 0.9)}
+    found = apart(boxes, 0.1, 0.05)
+    assert found["whole"] - found["low"] == pytest.approx(0.1, abs=1e-3)
+    assert found["high"] - found["whole"] == pytest.approx(0.1, abs=1e-3)
+    assert apart({name: boxes[name] for name in ("low", "high")}, 0.2, 0.05) == {"low": 3.0, "high": 3.12}
+
+
 def test_grid_figure_has_medians_and_white_cells(builder: Builder) -> None:
     builder.lora_grid()
     panel = draw(lora_grid_figure, builder).axes[0]

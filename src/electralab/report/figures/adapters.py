@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import combinations
-from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -135,32 +134,24 @@ def _box(entry: Entry, none: float) -> tuple[float, float, float]:
 
 
 def apart(boxes: dict[str, tuple[float, float, float]], width: float, height: float) -> dict[str, float]:
-    """Where to draw points, so that none hides another: those that would are drawn side by side around their mean.
+    """Where to draw points, so that none hides another: those that would are pushed aside, and no others.
 
     Args:
         boxes: place, lower and upper end of every point, by name.
         width: how far apart two points must be that are on the same height.
         height: what a point covers by itself, half of it above its upper end.
     """
-    groups = [[name] for name in sorted(boxes, key=lambda name: boxes[name][0])]
-
-    def placed(group: list[str]) -> dict[str, float]:
-        middle = fmean(boxes[name][0] for name in group)
-        return {name: middle + width * (place - (len(group) - 1) / 2) for place, name in enumerate(group)}
-
-    def hide(one: list[str], other: list[str]) -> bool:
-        return any(
-            abs(x - y) < 0.999 * width and boxes[a][1] - boxes[b][2] < height and boxes[b][1] - boxes[a][2] < height
-            for a, x in placed(one).items()
-            for b, y in placed(other).items()
-        )
-
-    while True:
-        pair = next((pair for pair in combinations(groups, 2) if hide(*pair)), None)
-        if pair is None:
-            return {name: place for group in groups for name, place in placed(group).items()}
-        groups = [group for group in groups if group not in pair]
-        groups.append(sorted([*pair[0], *pair[1]], key=lambda name: boxes[name][0]))
+    level = [
+        (a, b)
+        for a, b in combinations(sorted(boxes, key=lambda name: boxes[name][0]), 2)
+        if boxes[a][1] - boxes[b][2] < height and boxes[b][1] - boxes[a][2] < height
+    ]
+    places = {name: box[0] for name, box in boxes.items()}
+    while too_near := [(a, b) for a, b in level if places[b] - places[a] < 0.9995 * width]:
+        for a, b in too_near:
+            push = max(0.0, width - (places[b] - places[a])) / 2
+            places[a], places[b] = places[a] - push, places[b] + push
+    return places
 
 
 def _median(entry: Entry) -> float:

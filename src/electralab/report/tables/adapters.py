@@ -286,7 +286,7 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     notes += learning_rate_notes(runs, cells) + _as_published(runs, every) + _collapse(results, every)
     notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
     notes += _not_above_majority(runs, every)
-    if of_protocols := list(dict.fromkeys(method for *_, method in protocol_methods(runs))):
+    if of_protocols := sorted({method for *_, method in protocol_methods(runs)}):
         named = listing([f"`{method}`" for method in of_protocols])
         notes.append(f"Run with one learning rate or with several to choose from, in the table `protocols`: {named}.")
     of_grids = sorted(set(grid_methods(runs).values()))
