@@ -15,6 +15,7 @@ rule pretrain:
         "logs/pretrain/{model}-seed-{seed}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(PLAN.pretrained_models),
+    priority: 1  # the longest jobs, for which most others wait
     retries: 1
     conda:
         "../../envs/electralab.yaml"
