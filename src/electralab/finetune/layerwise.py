@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 
 from electralab.config import FullFinetuning, Training
+from electralab.electra.adamw import AdamW
 from electralab.finetune.trained_model import TrainedModel
 from electralab.pretrain import optimizer as pretrain_optimizer
 
@@ -72,7 +73,7 @@ def build_optimizer(model: TrainedModel, learning_rate: float, settings: Trainin
     for (exponent, decay), parameters in groups.items():
         rate = learning_rate * layerwise_lr_decay**exponent
         parts.append({"params": parameters, "lr": rate, "rate": rate, "weight_decay": decay, "decay": decay})
-    return torch.optim.AdamW(parts, betas=ADAM_BETAS, eps=settings.adam_epsilon, fused=True)
+    return AdamW(parts, betas=ADAM_BETAS, eps=settings.adam_epsilon, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.AdamW, settings: Training, step: int, factor: float) -> None:

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from electralab.config import Pretraining
+from electralab.electra.adamw import AdamW
 
 
 def build_optimizer(model: nn.Module, word_embeddings: nn.Parameter, settings: Pretraining) -> torch.optim.AdamW:
@@ -31,9 +32,7 @@ def build_optimizer(model: nn.Module, word_embeddings: nn.Parameter, settings: P
     ]
     for group in groups:
         group["decay"] = group["weight_decay"]
-    return torch.optim.AdamW(
-        groups, lr=settings.learning_rate, betas=settings.adam_betas, eps=settings.adam_epsilon, fused=True
-    )
+    return AdamW(groups, lr=settings.learning_rate, betas=settings.adam_betas, eps=settings.adam_epsilon, fused=True)
 
 
 def set_learning_rate(optimizer: torch.optim.AdamW, settings: Pretraining, step: int, factor: float) -> None:
