@@ -181,12 +181,15 @@ def trainable_share(entry: Entry) -> float | None:
     return None if trained is None or not base else trained / base
 
 
-def stored_bytes(entry: Entry) -> float | None:
-    """Frozen weights as they are stored, and what is trained in fp32: the model's size in memory and on disk."""
-    frozen, trained = entry.costs["weights_bytes"], entry.costs["trainable_parameters"]
-    if trained is None or (frozen is None and entry.kind != FULL):
+def stored_bytes(frozen: float | None, trained: float | None, kind: str) -> float | None:
+    """Bytes of the frozen weights as they are stored, and of what is trained, in fp32. None: not known."""
+    if trained is None or (frozen is None and kind != FULL):
         return None
     return (frozen or 0.0) + 4 * trained
+
+
+def _stored(entry: Entry) -> float | None:
+    return stored_bytes(entry.costs["weights_bytes"], entry.costs["trainable_parameters"], entry.kind)
 
 
 def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
@@ -207,7 +210,7 @@ def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
     row |= {name: runs.typical(cell, model, f"metric.{name}") for name in ("epochs", "train_rows", "validation_rows")}
     row |= entry.costs
     derived = {"adapter_parameters": without_head(entry), "trainable_share": trainable_share(entry)}
-    return row | derived | {"stored_bytes": stored_bytes(entry)}
+    return row | derived | {"stored_bytes": _stored(entry)}
 
 
 def _about(runs: Runs, every: Sequence[Entry]) -> str:
@@ -255,7 +258,7 @@ def _text(runs: Runs, entry: Entry) -> list[str]:
         count(costs["trainable_parameters"]),
         count(without_head(entry)),
         ABSENT if share is None else f"{100 * share:.3g}",
-        _divided(stored_bytes(entry), 1e6, 1),
+        _divided(_stored(entry), 1e6, 1),
         _divided(costs["adapter_bytes"], 1e3, 1),
         number(costs["train_seconds"], 1),
         _divided(memory, 1e6, 0) + (" (GPU)" if costs["peak_gpu_bytes"] else ""),

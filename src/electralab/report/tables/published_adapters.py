@@ -11,7 +11,7 @@ import pandas as pd
 
 from electralab.report.published import PublishedMethod, published_method
 from electralab.report.runs import FULL, Cell, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, MEASURED
+from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, MEASURED, stored_bytes
 
 SAME_TABLE = ("system", "model_id", "task_id", "metric", "split")
 OPT_STUDY = "opt_adapters"
@@ -135,10 +135,10 @@ def sizes(
             whole = _whole(published, theirs)
             if base and whole:
                 yield Size("trainable_share", trained / base, theirs | {"value": theirs["value"] / whole}, [])
-    stored = rows[rows["metric"].isin(("gpu_memory", "size"))]
-    for theirs in nearest(stored, runs, cell.method).to_dict("records"):
-        if weights is not None and trained is not None:
-            yield Size(theirs["metric"], (weights + 4 * trained) / 1e6, theirs, [WEIGHTS])
+    published_sizes = rows[rows["metric"].isin(("gpu_memory", "size"))]
+    for theirs in nearest(published_sizes, runs, cell.method).to_dict("records"):
+        if (stored := stored_bytes(weights, trained, runs.kinds[cell.method])) is not None:
+            yield Size(theirs["metric"], stored / 1e6, theirs, [WEIGHTS])
 
 
 def _whole(published: pd.DataFrame, theirs: Mapping[Hashable, Any]) -> float | None:
