@@ -1,0 +1,167 @@
+"""Figures `adapters` and `lora_grid`, on constructed runs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from matplotlib.figure import Figure
+from report_adapters_experiment import adapters_and_prompts
+from report_experiment import MINILM, Builder, collected
+from report_made import check_files, check_layout, runs_of
+from scipy import stats
+
+from electralab.config import (
+    FullFinetuning,
+    InContext,
+    Lora,
+)
+from electralab.report.figures.adapters import adapters as adapters_figure
+from electralab.report.figures.adapters import apart
+from electralab.report.figures.lora_grid import lora_grid as lora_grid_figure
+from electralab.report.figures.style import house_style
+from electralab.report.runs import Runs
+
+
+def draw(make: Callable[[Runs], Figure], builder: Builder) -> Figure:
+    with house_style():
+        return make(runs_of(builder))
+
+
+def points(panel: Any) -> dict[str, tuple[float, float, str]]:
+    """Points by label: place, height and face colour."""
+    lines = [line for line in panel.lines if line.get_marker() not in ("", "None", None)]
+    return {
+        line.get_label(): (float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_markerfacecolor())
+        for line in lines
+    }
+
+
+def test_figure_has_every_point_line_and_interval(study: Builder) -> None:
+    figure = draw(adapters_figure, study)
+    panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
+    assert set(panels) == {"movie_sentiment, minilm", "boolq, minilm"}
+    panel = panels["movie_sentiment, minilm"]
+    found = points(panel)
+    assert {name: height for name, (_, height, _) in found.items()} == pytest.approx(
+        {"linear_probe": 0.70, "lora": 0.79, "dora": 0.792, "qlora": 0.78, "qlora_published": 0.55}
+        | {"in_context": 0.68}
+    )
+    assert found["linear_probe"][0] == pytest.approx(386) and panel.get_xscale() == "log"
+    assert {name for name, (*_, face) in found.items() if face == "white"} == {"qlora_published"}
+    lines = {line.get_label(): set(line.get_ydata()) for line in panel.lines}
+    assert lines["full fine-tuning"] == {0.80} and lines["majority class"] == {0.55}
+    values = [0.79, 0.795, 0.786]
+    low, high = stats.t.interval(0.95, 2, fmean(values), stats.sem(values))
+    bars = [line.get_ydata() for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    assert any(bar == pytest.approx([low, high]) for bar in map(list, bars))
+
+
+def test_what_trains_nothing_stands_left_of_all_over_its_own_tick(study: Builder) -> None:
+    panel = draw(adapters_figure, study).axes[0]
+    places = {name: place for name, (place, *_) in points(panel).items()}
+    assert places.pop("in_context") < 0.7 * min(places.values())
+    ticks = {text.get_text(): place for place, text in zip(panel.get_xticks(), panel.get_xticklabels())}
+    assert places["linear_probe"] > ticks["none"] and (ticks["1k"], ticks["10k"]) == (1e3, 1e4)
+
+
+def test_prompts_have_a_thin_bar_of_their_rows_and_no_seed_bar_with_one_run(builder: Builder) -> None:
+    builder.adapter("smol", "boolq", 0, 0.6, InContext(shots=4), hub="x/s", rows=200)
+    panel = draw(adapters_figure, builder).axes[0]
+    (bar,) = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    low, high = stats.binomtest(120, 200).proportion_ci(method="wilson")
+    assert list(bar.get_ydata()) == pytest.approx([low, high]) and bar.get_linewidth() < 1
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["none"]
+
+
+places = st.tuples(st.floats(2, 7), st.floats(0, 1), st.floats(0, 0.2)).map(lambda p: (p[0], p[1], p[1] + p[2]))
+
+
+@given(st.lists(places, min_size=1, max_size=12))
+def test_no_point_hides_another(boxes: list[tuple[float, float, float]]) -> None:
+    named = {f"m{number}": box for number, box in enumerate(boxes)}
+    found = apart(named, 0.1, 0.05)
+    assert fmean(found.values()) == pytest.approx(fmean(box[0] for box in boxes))
+    for (a, x), (b, y) in itertools.combinations(found.items(), 2):
+        over = min(named[a][2], named[b][2]) - max(named[a][1], named[b][1]) > -0.05
+        assert abs(x - y) > 0.0999 or not over
+
+
+def test_points_that_hide_none_stay_where_they_are() -> None:
+    boxes = {"a": (3.0, 0.5, 0.6), "below": (3.0, 0.3, 0.4), "right": (3.2, 0.5, 0.6)}
+    assert apart(boxes, 0.1, 0.05) == {name: box[0] for name, box in boxes.items()}
+    both = apart(boxes | {"same": (3.0, 0.5, 0.6)}, 0.1, 0.05)
+    assert (both["a"], both["same"]) == pytest.approx((2.95, 3.05)) and both["below"] == 3.0
+
+
+def test_a_point_is_pushed_only_by_those_on_its_height() -> None:
+    boxes = {"low": (3.0, 0.1, 0.2), "whole": (3.05, 0.1, 0.9), "high": (3.12, 0.8, 0.9)}
+    found = apart(boxes, 0.1, 0.05)
+    assert found["whole"] - found["low"] == pytest.approx(0.1, abs=1e-3)
+    assert found["high"] - found["whole"] == pytest.approx(0.1, abs=1e-3)
+    assert apart({name: boxes[name] for name in ("low", "high")}, 0.2, 0.05) == {"low": 3.0, "high": 3.12}
+
+
+def test_grid_figure_has_medians_and_white_cells(builder: Builder) -> None:
+    builder.lora_grid()
+    panel = draw(lora_grid_figure, builder).axes[0]
+    shown = np.ma.asarray(panel.images[0].get_array())
+    expected = [[0.728, np.nan], [0.748, 0.772], [np.nan, 0.812]]
+    assert shown.filled(np.nan) == pytest.approx(np.array(expected), nan_ok=True)
+    assert [text.get_text() for text in panel.get_yticklabels()] == ["4", "16", "64"]
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["8", "32"]
+    texts = [text.get_text() for text in panel.texts]
+    assert len(texts) == 4 and texts[0].startswith("0.728\n±0.0") and texts[0].endswith("n=3")
+
+
+def many_grids(builder: Builder) -> None:
+    for task in ("movie_sentiment", "boolq", "policy_qa"):
+        builder.lora_grid(task)
+
+
+def wide_grid(builder: Builder) -> None:
+    for rank, alpha in itertools.product((4, 8, 16, 32, 64, 128), (4, 8, 16, 32, 64, 128, 256)):
+        for seed in (0, 1):
+            settings = Lora(rank=rank, alpha=alpha)
+            method = f"g_rank{rank}_alpha{alpha}"
+            builder.adapter("minilm", "boolq", seed, 0.6 + seed / 99, settings, method=method, hub=MINILM)
+
+
+def twelve_methods(builder: Builder) -> None:
+    builder.adapter_study()
+    for index in range(12):
+        settings = Lora(rank=2 ** (index + 1))
+        known = {"method": f"method_{index}", "trained": 100 * 3**index, "hub": MINILM}
+        builder.adapter("minilm", "boolq", 0, 0.5 + index / 50, settings, **known)
+    builder.finetune("other", "boolq", 0, 0.7, hub="x/other", settings=FullFinetuning(), method="full")
+    builder.adapter("other", "boolq", 0, 0.69, Lora(), hub="x/other")
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("adapters", Builder.adapter_study),
+        ("adapters", twelve_methods),
+        ("adapters", adapters_and_prompts),
+        ("lora_grid", Builder.lora_grid),
+        ("lora_grid", many_grids),
+        ("lora_grid", wide_grid),
+    ],
+)
+def test_nothing_is_clipped_and_nothing_overlaps(builder: Builder, name: str, make: Callable[[Builder], None]) -> None:
+    make(builder)
+    with house_style():
+        check_layout({"adapters": adapters_figure, "lora_grid": lora_grid_figure}[name](runs_of(builder)))
+
+
+@pytest.mark.parametrize("name", ["adapters", "lora_grid"])
+def test_files_are_deterministic_and_not_blank(study: Builder, name: str) -> None:
+    study.lora_grid()
+    runs, curves, _ = collected(study, study.folder.parent)
+    check_files(name, runs, curves)
