@@ -13,8 +13,6 @@ PYTHON ?= python3
 CORES ?= all
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
-# Most modules are never imported: each is compiled when it is first.
-INSTALL := $(PIP) install --quiet --no-compile
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 run: setup
@@ -28,12 +26,12 @@ setup-dev: .venv/dev.stamp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'ElectraLab needs Python 3.11 or newer, and $(PYTHON) is not: run make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(INSTALL) --requirement requirements.txt
-	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(PIP) install --quiet --requirement requirements.txt
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/pipeline.stamp
-	$(INSTALL) --requirement requirements-dev.txt
+	$(PIP) install --quiet --requirement requirements-dev.txt
 	touch $@
 
 lint: setup-dev
