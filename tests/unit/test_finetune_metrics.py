@@ -77,6 +77,7 @@ classes_and_rows = st.integers(2, 4).flatmap(
 )
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
 @given(classes_and_rows)
 def test_classification_is_that_of_scikit_learn(drawn):
     classes, rows = drawn
