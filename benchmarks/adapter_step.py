@@ -22,11 +22,11 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel
 
-from electralab.compress.adapters import AdaptedModel, adapt
-from electralab.compress.base_models import load_base
 from electralab.config import AdapterMethod, LinearProbe, Lora, Oft, Qlora
-from electralab.electra.dropout import Dropout
-from electralab.electra.onednn import Linear, onednn_is_faster
+from electralab.methods.adapters.adapt import AdaptedModel, adapt
+from electralab.methods.base_models import load_base
+from electralab.speed.dropout import Dropout
+from electralab.speed.onednn import Linear, onednn_is_faster
 
 MINILM = BertConfig(
     hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, max_position_embeddings=128

@@ -46,11 +46,11 @@ from electralab.config import FullFinetuning
 from electralab.data.example import Example
 from electralab.electra.convert import encoder_state, huggingface_config, load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.electra.onednn import onednn_is_faster
-from electralab.finetune.classifier import Classifier, with_dropout
+from electralab.finetune.encoder.classifier import Classifier, with_dropout
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, encode_examples
 from electralab.finetune.loop import predict, train_model
 from electralab.finetune.objective import Classification
+from electralab.speed.onednn import onednn_is_faster
 from electralab.tokens.tokenizer import load_tokenizer
 
 PAD, CLS, SEP = 0, 101, 102

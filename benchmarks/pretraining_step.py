@@ -32,8 +32,8 @@ from electralab.electra.corruption import Corruption, Masking, mask_tokens
 from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.initialization import initialize
 from electralab.electra.objective import ElectraObjective
-from electralab.electra.onednn import onednn_is_faster
 from electralab.electra.pair import ElectraPair
+from electralab.speed.onednn import onednn_is_faster
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
 SPECIAL = [PAD, 1, CLS, SEP, MASK]

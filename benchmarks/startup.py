@@ -39,7 +39,7 @@ classification_metrics(labels, answers)
 """
 # What, the library's way, ours, and by what factor ours must be cheaper.
 CASES = (
-    ("first step of AdamW", STEP.format(module="torch.optim"), STEP.format(module="electralab.electra.adamw"), 1.5),
+    ("first step of AdamW", STEP.format(module="torch.optim"), STEP.format(module="electralab.speed.adamw"), 1.5),
     ("PyTorch and the metrics of a split", SPLIT + LIBRARY_METRICS, SPLIT + OUR_METRICS, 1.3),
 )
 

@@ -124,8 +124,8 @@ def _pretrain(options: argparse.Namespace) -> None:
 
 def _finetune(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
-    from electralab.compress.approaches import run_method
     from electralab.machine import select_device
+    from electralab.methods.run import run_method
     from electralab.specs import FinetuneSpec
 
     spec = _spec(FinetuneSpec, options.spec)
@@ -139,11 +139,11 @@ def _finetune(options: argparse.Namespace) -> None:
 
 def _search(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
-    from electralab.compress.approaches import run_method
-    from electralab.compress.search import Report, SearchSpec, run_search
     from electralab.files import sha256
     from electralab.machine import select_device
+    from electralab.methods.run import run_method
     from electralab.records import RunRecord
+    from electralab.search.study import Report, SearchSpec, run_search
     from electralab.specs import FinetuneSpec
 
     spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
@@ -160,7 +160,7 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _baseline(options: argparse.Namespace) -> None:
-    from electralab.finetune.baseline import run_baseline
+    from electralab.methods.tfidf import run_baseline
     from electralab.specs import BaselineSpec
 
     record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
@@ -173,7 +173,7 @@ def _collect(options: argparse.Namespace) -> None:
     collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
     trials = []
     if options.trials:
-        from electralab.compress.search import trial_rows
+        from electralab.search.study import trial_rows
 
         trials = [row for search in options.trials for row in trial_rows(search)]
     write_searches(trials, options.searches)

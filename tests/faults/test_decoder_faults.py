@@ -12,13 +12,13 @@ from model_hub import write_bert
 from safetensors.torch import load_file, save_file
 from tiny_decoder import edit_config, task, write_decoder, write_tokenizer
 
-from electralab.compress.base_models import load_causal
 from electralab.config import InContext
 from electralab.data.example import Example
 from electralab.errors import UserError
-from electralab.finetune.decoder import VerbalizedDecoder, check_positions, encode_prompts
-from electralab.finetune.in_context import InContextReader, draw_shots
-from electralab.finetune.prompts import TEMPLATES, PromptTokenizer, Template
+from electralab.finetune.decoder.model import VerbalizedDecoder, check_positions, encode_prompts
+from electralab.finetune.decoder.prompts import TEMPLATES, PromptTokenizer, Template
+from electralab.methods.base_models import load_causal
+from electralab.methods.in_context import InContextReader, draw_shots
 
 ROW = Example("1", "good film", None, 1)
 

@@ -12,11 +12,11 @@ import sys
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from electralab.compress.approaches import run_method
 from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
 from electralab.finetune import trainer
-from electralab.finetune.baseline import run_baseline
+from electralab.methods.run import run_method
+from electralab.methods.tfidf import run_baseline
 from electralab.specs import BaselineSpec, FinetuneSpec, RandomInit
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from electralab.compress.search import Report, SearchSpec, run_search
 from electralab.config import Lora, Search
 from electralab.errors import UserError
 from electralab.records import Meter, RunRecord, write_record
+from electralab.search.study import Report, SearchSpec, run_search
 from electralab.specs import FinetuneSpec
 
 TRIALS = 20
@@ -118,7 +118,7 @@ def die(what, record_path, options):
 run_trial.note = die
 """,
     "between the record and the journal": """
-from electralab.compress import search as module
+from electralab.search import study as module
 tell = module._tell
 def die(study, trial, *more):
     if trial.number == 7:
@@ -136,7 +136,7 @@ def die(trial, *more):
 optuna.Trial.suggest_categorical = die
 """,
     "while it writes the journal": """
-from electralab.compress import journal
+from electralab.search import journal
 release = journal._JournalLock.release
 def die(lock):
     path = lock._journal

@@ -1,7 +1,7 @@
 """Parameter-efficient fine-tuning: what is trained beside a frozen model, through PEFT.
 
 One class for every method. All share the options of training and say which layers they touch; a new method is a class
-here and an entry in `electralab/compress/adapters.py`.
+here and an entry in `electralab/methods/adapters/adapt.py`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from electralab.config.base import Fraction, Positive, Strict
 from electralab.config.finetuning import ANSWERS, Answers, Training
 
 Rank = Annotated[int, Field(ge=1)]
-# Layers by their role; `electralab/compress/targets.py` names them for every architecture.
+# Layers by their role; `electralab/methods/adapters/targets.py` names them for every architecture.
 Role = Literal["query_value", "attention", "attention+ffn", "all-linear"]
 
 # What `as_published` sets when a key is not given: the mistakes that explain published surprises.

@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from electralab.electra.dropout import Dropout
 from electralab.errors import UserError
+from electralab.speed.dropout import Dropout
 
 
 @dataclass(frozen=True)

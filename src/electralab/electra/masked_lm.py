@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from electralab.electra.onednn import product, weight_gradient
+from electralab.speed.onednn import product, weight_gradient
 
 VOCABULARY_BLOCK = 64
 CACHE_ELEMENTS = 2**17  # 512 KiB of fp32: the rows handled at a time on a CPU

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.electra.onednn import use_onednn
 from electralab.errors import UserError
+from electralab.speed.onednn import use_onednn
 
 Tied = Literal["all", "word_position", "word", "none"]
 

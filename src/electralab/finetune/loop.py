@@ -15,8 +15,8 @@ from torch import Tensor
 from electralab.config import Training
 from electralab.errors import UserError
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
-from electralab.finetune.layerwise import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.objective import Objective
+from electralab.finetune.optimizer import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.trained_model import TrainedModel
 
 EVALUATION_BATCH_SIZE = 128

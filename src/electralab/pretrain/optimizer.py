@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from electralab.config import Pretraining
-from electralab.electra.adamw import AdamW
+from electralab.speed.adamw import AdamW
 
 
 def build_optimizer(model: nn.Module, word_embeddings: nn.Parameter, settings: Pretraining) -> torch.optim.AdamW:

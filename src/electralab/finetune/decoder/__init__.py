@@ -1,0 +1,1 @@
+"""Decoders that answer a task in words."""

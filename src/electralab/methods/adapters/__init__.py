@@ -1,0 +1,1 @@
+"""Adapters through PEFT: what is trained beside a frozen model, few-bit storage, merging."""

@@ -1,0 +1,71 @@
+"""Adapters folded into the weights that they adapt, where that is exact."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from peft.utils import ModulesToSaveWrapper
+from torch import nn
+from transformers.modeling_utils import PreTrainedModel
+
+from electralab.config import AdapterMethod, Qlora
+from electralab.methods.adapters.adapt import ADAPTER, AdaptedModel
+from electralab.methods.adapters.fit import PROMPTS
+from electralab.methods.base_models import quiet
+from electralab.speed.onednn import use_onednn
+
+
+def mergeable(method: AdapterMethod) -> bool:
+    """Whether the adapter can be folded into the weights exactly.
+
+    Prompts are no change of weights. int8 layers round their inputs too, which no merged weight can repeat.
+    """
+    return not isinstance(method, PROMPTS) and not (isinstance(method, Qlora) and method.storage == "int8")
+
+
+def merged(model: AdaptedModel) -> PreTrainedModel | None:
+    """The network with the adapter folded into its weights, in fp32 and for inference; None where that is not exact.
+
+    The adapted model stays as it is. Few-bit weights are unpacked first, because packing the sum would round it.
+    """
+    if not mergeable(model.method):
+        return None
+    network: Any = copy.deepcopy(model.network).eval()
+    with quiet():
+        if isinstance(model.method, Qlora):
+            network = _unpacked(network)
+        return _folded(network)
+
+
+def _folded(network: Any) -> PreTrainedModel:
+    """Consumes `network`."""
+    _untie(network)
+    base = network.base_model.model
+    for name, module in list(base.named_modules()):
+        # Most of PEFT's methods fail to merge beside a head of several layers, such as ELECTRA's.
+        if isinstance(module, ModulesToSaveWrapper):
+            base.set_submodule(name, module.modules_to_save[ADAPTER])
+    whole: PreTrainedModel = network.merge_and_unload().eval().requires_grad_(False)
+    use_onednn(whole)  # layers that were unpacked are new ones
+    return whole
+
+
+def _unpacked(network: Any) -> PeftModel:
+    """The same adapter on the same model with its few-bit layers unpacked to fp32; consumes `network`."""
+    config, state = network.peft_config[ADAPTER], get_peft_model_state_dict(network)
+    plain: PeftModel = get_peft_model(network.unload().dequantize(torch.float32), config)
+    set_peft_model_state_dict(plain, state)
+    return plain.eval()
+
+
+def _untie(network: Any) -> None:
+    """Give an output layer weights of its own if it shares them with embeddings and one of the two is adapted."""
+    base = network.base_model.model
+    pair = base.get_input_embeddings(), base.get_output_embeddings()
+    if all(hasattr(layer, "weight") for layer in pair) and any(hasattr(layer, "base_layer") for layer in pair):
+        inner = getattr(pair[1], "base_layer", pair[1])
+        inner.weight = nn.Parameter(inner.weight.detach().clone())
+        base.config.tie_word_embeddings = False

@@ -1,0 +1,359 @@
+"""A search over the options of a method: trials drawn by Optuna, each a run of its own from a fresh model.
+
+Everything lives beside the result (`search.json`): Optuna's journal, and `trials/<number>/run.json`. A trial's run
+record is what commits it: once it is there, the trial is told to the study and never run again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.trial import TrialState
+from pydantic import ValidationError, model_validator
+
+from electralab.config import Range, Search, Strict
+from electralab.errors import UserError
+from electralab.files import read_json, write_json
+from electralab.records import Meter, RunRecord, read_record, write_record
+from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
+from electralab.search.trial_logs import TrialLog, check_installed, log_trial
+from electralab.specs import FinetuneSpec
+
+# What becomes of a run record's status.
+STATES = {"ok": TrialState.COMPLETE, "failed": TrialState.FAIL, "skipped": TrialState.PRUNED}
+STATUS = {TrialState.COMPLETE: "ok", TrialState.FAIL: "failed", TrialState.PRUNED: "pruned"}
+
+
+class SearchSpec(Strict):
+    """One search: its settings, and the run that every trial varies."""
+
+    name: str
+    settings: Search
+    base: FinetuneSpec
+
+    @model_validator(mode="after")
+    def _options_exist(self) -> SearchSpec:
+        # A recipe sets defaults where a key is not given, and here every key is.
+        known = set(type(self.base.settings).model_fields) - {"recipe"}
+        for option in self.settings.space:
+            if option not in known:
+                raise ValueError(
+                    f"searches.{self.name}.space: method {self.base.method} has no option {option!r} that can be "
+                    f"searched; allowed: {', '.join(sorted(known))}"
+                )
+        return self
+
+
+class TrialPruned(Exception):  # noqa: N818 - it is no error
+    """Leaves a run that is not worth finishing. What runs a trial lets it pass through."""
+
+
+class Report(Protocol):
+    """Called after every epoch, counted from 1, with the score so far; higher is better."""
+
+    def __call__(self, epoch: int, score: float, /) -> None:
+        """Note the score.
+
+        Raises:
+            TrialPruned: no score so far reaches the median of the other trials after as many epochs.
+        """
+
+
+class RunTrial(Protocol):
+    """Runs a trial from a freshly initialised model."""
+
+    def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None, /) -> RunRecord:
+        """Write the run record last, with `spec` and `metrics["score"]` in it, and return it.
+
+        `report` is None without median pruning.
+        """
+
+
+def run_search(
+    spec: SearchSpec,
+    out: Path,
+    run_trial: RunTrial,
+    *,
+    inputs: Mapping[str, str],
+    log_to: Collection[TrialLog] = (),
+    threads: int = 1,
+    device: str = "cpu",
+) -> None:
+    """Run trials until all have ended, those of other workers in the same folder included, then write `out`.
+
+    Every trial starts from a freshly initialised model, unlike those of the published TinyBERT sweep, which went on
+    training one another's model. A combination that the method refuses, and a run that ends in a `UserError`, is a
+    failed trial with its reason; a missing file or a full disk ends the search, which can be run again.
+
+    Args:
+        spec: the search.
+        out: `search.json`; the journal and the trials go beside it.
+        run_trial: runs one trial.
+        inputs: checksums of what trials read. With other inputs or settings the search starts anew; more trials or
+            more time add to what is there.
+        log_to: where every trial's options and score are also written, beside `out`.
+        threads: CPU threads of a trial, for the records of trials that do not end well.
+        device: where trials run, for the same.
+
+    Raises:
+        UserError: the journal is damaged, another process searches here with other settings, a logger is not
+            installed, or no trial ended well.
+    """
+    check_installed(log_to)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    folder, settings = out.parent, spec.settings
+    deadline = time.monotonic() + 60 * (settings.timeout_minutes or math.inf)
+    with opened_study(folder, _study_name(spec, inputs)) as study:
+        while True:
+            trial, lock, busy = claim_trial(study, folder, settings.trials, time.monotonic() < deadline)
+            if trial is not None and lock is not None:
+                with lock:
+                    meter = Meter(device, threads, dict(inputs))
+                    record = _record_of(trial, spec, folder, run_trial, meter)
+                    _tell(study, trial, record, spec, folder, log_to)
+            elif busy is not None:
+                wait_for(busy)
+            else:
+                break
+        write_json(out, _result(study, spec, folder))
+
+
+def trial_rows(search_json: Path) -> list[dict[str, Any]]:
+    """One row per trial: search, trial, status (ok, failed, pruned), score, seconds, seed, `param.<option>` as drawn,
+    and `importance.<option>`, the same in every row.
+
+    An importance is the share of the scores' variance that an option explains on its own, None where scores do not
+    vary. Only trials that are ok have a score.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found = read_json(search_json)
+    importances = {f"importance.{option}": found["importances"].get(option) for option in found["settings"]["space"]}
+    return [
+        {"search": found["name"]}
+        | {key: trial[key] for key in ("trial", "status", "score", "seconds", "seed")}
+        | {f"param.{option}": value for option, value in trial["options"].items()}
+        | importances
+        for trial in found["trials"]
+    ]
+
+
+def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
+    """The name of the search, and a fingerprint of all that its scores depend on."""
+    described = spec.model_dump(mode="json", exclude={"settings": {"trials", "timeout_minutes", "log_to"}})
+    described["inputs"] = dict(inputs)
+    return f"{spec.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+# --- a trial ----------------------------------------------------------------------------------------------------
+
+
+def _draw(trial: optuna.Trial, settings: Search) -> dict[str, Any]:
+    """The options of a trial; those that it has are kept.
+
+    Every option of every trial has a random stream of its own, so that random search is a function of the seed
+    alone: it draws the same whichever worker runs a trial, and after however many restarts.
+    """
+    options: dict[str, Any] = {}
+    for name, values in settings.space.items():
+        trial.study.sampler = _sampler(settings, f"{settings.seed}/{trial.number}/{name}")
+        if isinstance(values, list):
+            options[name] = trial.suggest_categorical(name, values)
+        elif values.integer:
+            options[name] = trial.suggest_int(name, math.ceil(values.low), math.floor(values.high), log=values.log)
+        else:
+            options[name] = trial.suggest_float(name, values.low, values.high, log=values.log)
+    return options
+
+
+def _sampler(settings: Search, stream: str) -> optuna.samplers.BaseSampler:
+    seed = int.from_bytes(hashlib.sha256(stream.encode()).digest()[:4])
+    if settings.sampler == "random":
+        return optuna.samplers.RandomSampler(seed)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: RunTrial, meter: Meter) -> RunRecord:
+    """The record of a trial: the one that it left before its worker died, or that of running it now."""
+    path = trial_folder(folder, trial.number) / "run.json"
+    options = _draw(trial, spec.settings)
+    if "learning_rates" in options:  # the list that a run chooses from; here the search chooses
+        options["learning_rates"] = [options["learning_rates"]]
+    run = spec.base.model_copy(update={"seed": spec.settings.seed})
+    try:
+        run = _varied(run, options)
+        return _left_record(path, run) or run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+    except TrialPruned as stopped:
+        status, reason = "skipped", str(stopped)
+    except UserError as error:
+        if isinstance(error.__cause__, OSError):  # a missing file or a full disk is not the options' fault
+            raise
+        status, reason = "failed", str(error)
+    asked = run.model_dump(mode="json")
+    asked["settings"] |= options
+    record = _record_without_score(asked, status, reason, meter)
+    write_record(path, record)
+    return record
+
+
+def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
+    """The run with these options.
+
+    Raises:
+        UserError: the method refuses them.
+    """
+    try:
+        method = type(run.settings).model_validate({**run.settings.model_dump(), **options})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(": ".join([".".join(map(str, first["loc"])), first["msg"]]).lstrip(": ")) from None
+    return run.model_copy(update={"settings": method})
+
+
+def _left_record(path: Path, run: FinetuneSpec) -> RunRecord | None:
+    """The record of this very run, if it is there."""
+    try:
+        record = read_record(path)
+    except UserError:
+        return None
+    return record if record.spec == run.model_dump(mode="json") else None
+
+
+def _report(trial: optuna.Trial) -> Report:
+    """Tells the study; an epoch that the trial's earlier worker has reported is not reported again."""
+    known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+
+    def report(epoch: int, score: float) -> None:
+        if epoch not in known:
+            trial.report(score, epoch)
+        if trial.should_prune():
+            raise TrialPruned(f"stopped after epoch {epoch} with {score:.4g}: below the median of the other trials")
+
+    return report
+
+
+def _record_without_score(asked: dict[str, Any], status: Any, reason: str, meter: Meter) -> RunRecord:
+    return RunRecord(
+        stage="finetune",
+        model=asked["model"],
+        task=asked["task"],
+        method=asked["method"],
+        seed=asked["seed"],
+        status=status,
+        reason=reason,
+        recipe=asked["settings"].get("recipe", asked["settings"]["kind"]),
+        extensions=asked["extensions"],
+        cost=meter.cost(),
+        provenance=meter.provenance(),
+        spec=asked,
+    )
+
+
+def _tell(
+    study: optuna.Study,
+    trial: optuna.Trial,
+    record: RunRecord,
+    spec: SearchSpec,
+    folder: Path,
+    log_to: Collection[TrialLog],
+) -> None:
+    """Write a trial down everywhere, in the journal last."""
+    state, score, reason = STATES[record.status], None, record.reason
+    if state is TrialState.COMPLETE:
+        score = record.metrics.get("score", math.nan)
+        if not math.isfinite(score):
+            state, score, reason = TrialState.FAIL, None, f"the score is {score}"
+    options = trial.params
+    log_trial(log_to, folder, study.study_name, trial.number, options, score)
+    trial.set_user_attr("seconds", record.cost.wall_seconds)
+    trial.set_user_attr("reason", reason)
+    study.tell(trial, score, state=state)
+    shown = ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items()
+    )
+    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
+    print(f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {shown}: {outcome}", file=sys.stderr)
+
+
+# --- the result -------------------------------------------------------------------------------------------------
+
+
+def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, Any]:
+    """What `search.json` holds: a function of the trials alone, whichever worker writes it.
+
+    Raises:
+        UserError: no trial ended well.
+    """
+    trials = [
+        {
+            "trial": trial.number,
+            "status": STATUS[trial.state],
+            "score": trial.value if trial.state is TrialState.COMPLETE else None,
+            "seconds": trial.user_attrs["seconds"],
+            "seed": spec.settings.seed,
+            "options": {name: trial.params[name] for name in spec.settings.space},
+            "reason": trial.user_attrs["reason"],
+        }
+        for trial in study.get_trials(deepcopy=False, states=tuple(STATUS))
+        if trial.number < spec.settings.trials
+    ]
+    scored = [trial for trial in trials if trial["status"] == "ok"]
+    if not scored:
+        first = trials[0]["reason"] if trials else "the time was over before one had ended: raise timeout_minutes"
+        raise UserError(
+            f"search {spec.name}: none of {len(trials)} trials gave a score ({first}): mend it, delete "
+            f"{folder} and run the same command again"
+        )
+    counts = Counter(trial["status"] for trial in trials)
+    return {
+        "schema_version": 1,
+        "name": spec.name,
+        "settings": spec.settings.model_dump(mode="json"),
+        "base": spec.base.model_dump(mode="json"),
+        "best": max(scored, key=lambda trial: trial["score"]),  # of equals, the first
+        "importances": importances(spec.settings.space, scored),
+        "counts": {status: counts[status] for status in STATUS.values()},
+        "trials": trials,
+    }
+
+
+def importances(space: Mapping[str, Range | list[Any]], scored: list[dict[str, Any]]) -> dict[str, float]:
+    """Share of the scores' variance that each option explains on its own (functional ANOVA, Hutter et al. 2014).
+
+    A range of logarithms counts by its logarithm, as it was drawn; Optuna's own would weigh it by its values, nearly
+    all of which lie near the upper end. Empty where scores do not vary.
+    """
+    from optuna.importance import FanovaImportanceEvaluator  # imports scikit-learn, which workers do without
+
+    if len({trial["score"] for trial in scored}) < 2:
+        return {}
+    distributions = {name: _distribution(values) for name, values in space.items()}
+    study = optuna.create_study(direction="maximize")
+    for trial in scored:
+        options = {name: math.log(value) if _is_log(space[name]) else value for name, value in trial["options"].items()}
+        study.add_trial(optuna.trial.create_trial(params=options, distributions=distributions, value=trial["score"]))
+    found = FanovaImportanceEvaluator(seed=0).evaluate(study)
+    return {name: float(share) for name, share in found.items()}
+
+
+def _distribution(values: Range | list[Any]) -> BaseDistribution:
+    if isinstance(values, list):
+        return CategoricalDistribution(values)
+    if values.log:
+        return FloatDistribution(math.log(values.low), math.log(values.high))
+    return FloatDistribution(values.low, values.high)
+
+
+def _is_log(values: Range | list[Any]) -> bool:
+    return isinstance(values, Range) and values.log

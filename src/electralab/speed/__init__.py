@@ -1,0 +1,1 @@
+"""CPU and GPU tuning that changes no number's meaning: oneDNN, AdamW and dropout; torch only."""

@@ -1,0 +1,116 @@
+"""Which weights a fine-tuning starts from, and what is refused before it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from finetune_task import make_spec, write_tokenizer
+from model_hub import WORDS, write_bert
+
+from electralab.config import LocalModel
+from electralab.data.models import fetch_model
+from electralab.electra.convert import load_encoder, save_discriminator
+from electralab.electra.encoder import ElectraConfig
+from electralab.electra.pair import ElectraPair
+from electralab.errors import UserError
+from electralab.files import sha256, write_json
+from electralab.finetune.encoder.start import starting_encoder
+from electralab.specs import FinetuneSpec
+from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_bert(tmp_path / "source")
+
+
+@pytest.fixture
+def manifest(source: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "downloaded" / "manifest.json"
+    fetch_model("mine", LocalModel(path=str(source)), path, tmp_path)
+    return path
+
+
+@pytest.fixture
+def tokenizer(manifest: Path) -> TextEncoder:
+    return load_tokenizer(manifest.with_name("tokenizer.json"))
+
+
+def downloaded(source: Path, **settings: object) -> FinetuneSpec:
+    spec = make_spec(random_init=False, **settings)
+    return spec.model_copy(
+        update={"model": "mine", "downloaded": LocalModel(path=str(source)), "pretraining_recipe": None}
+    )
+
+
+def refused(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | None) -> str:
+    with pytest.raises(UserError) as error:
+        starting_encoder(spec, tokenizer, model)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def assert_same_weights(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
+    theirs_state = theirs.state_dict()
+    assert ours.state_dict().keys() == theirs_state.keys()
+    assert all(torch.equal(tensor, theirs_state[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_a_downloaded_model_lies_beside_its_manifest(source: Path, manifest: Path, tokenizer: TextEncoder) -> None:
+    encoder, origin = starting_encoder(downloaded(source), tokenizer, manifest)
+    assert_same_weights(encoder, load_encoder(source)[0])
+    assert origin == sha256(source / "model.safetensors")
+
+
+@pytest.mark.parametrize(("snapshot", "folder"), [(None, "discriminator"), (0.125, "snapshots/12.5")])
+def test_a_pretrained_model_lies_in_a_folder_of_its_run(
+    snapshot: float | None, folder: str, tmp_path: Path, tokenizer: TextEncoder
+) -> None:
+    config = ElectraConfig(len(WORDS), 8, 8, 1, 2, 8, max_positions=24)
+    pair = ElectraPair(config, config)
+    save_discriminator(tmp_path / "run" / folder, pair)
+    spec = make_spec(random_init=False).model_copy(update={"snapshot": snapshot})
+    encoder, origin = starting_encoder(spec, tokenizer, tmp_path / "run" / "run.json")
+    assert_same_weights(encoder, pair.discriminator)
+    assert origin == sha256(tmp_path / "run" / folder / "model.safetensors")
+
+
+def test_an_untrained_model_is_drawn_from_the_seed_alone(tokenizer: TextEncoder) -> None:
+    first, origin = starting_encoder(make_spec(seed=1), tokenizer, None)
+    again, _ = starting_encoder(make_spec(seed=1), tokenizer, None)
+    other, _ = starting_encoder(make_spec(seed=2), tokenizer, None)
+    assert_same_weights(first, again)
+    assert not torch.equal(first.embeddings.word.weight, other.embeddings.word.weight)
+    assert origin == "normal, seed 1"
+
+
+def test_texts_longer_than_the_model_reads_are_refused(source: Path, manifest: Path, tokenizer: TextEncoder) -> None:
+    starting_encoder(downloaded(source, max_length=512), tokenizer, manifest)
+    message = refused(downloaded(source, max_length=513), tokenizer, manifest)
+    assert "max_length 513" in message and "512 positions of model mine" in message
+
+
+def test_another_tokenizer_is_refused(source: Path, manifest: Path, tmp_path: Path) -> None:
+    larger = load_tokenizer(write_tokenizer(tmp_path / "larger"))
+    message = refused(downloaded(source), larger, manifest)
+    assert f"{larger.vocab_size} entries" in message and f"embeds {len(WORDS)}" in message
+
+
+def test_weights_that_are_not_those_that_were_fetched_are_refused(
+    source: Path, manifest: Path, tokenizer: TextEncoder
+) -> None:
+    weights = manifest.with_name("model.safetensors")
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1  # no reader of safetensors would notice
+    weights.write_bytes(content)
+    load_encoder(manifest.parent)
+    assert "not those of" in refused(downloaded(source), tokenizer, manifest)
+
+
+def test_a_model_that_is_not_there_is_refused(source: Path, tmp_path: Path, tokenizer: TextEncoder) -> None:
+    assert "--model" in refused(downloaded(source), tokenizer, None)
+    manifest = tmp_path / "nowhere" / "manifest.json"
+    write_json(manifest, {})
+    assert "holds no model" in refused(downloaded(source), tokenizer, manifest)

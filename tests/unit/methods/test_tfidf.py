@@ -1,0 +1,68 @@
+"""The TF-IDF baseline on a task of 400 rows."""
+
+import numpy as np
+import pytest
+from finetune_task import read_predictions, write_task
+
+from electralab.config import TfidfBaseline
+from electralab.methods.tfidf import run_baseline
+from electralab.records import read_record
+from electralab.specs import BaselineSpec
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    root = tmp_path_factory.mktemp("finetune")
+    return {
+        "words": write_task(root / "words"),
+        "pairs": write_task(root / "pairs", pair=True),
+        "shuffled": write_task(root / "shuffled", labels="shuffled"),
+        "scores": write_task(root / "scores", labels="scores"),
+        "mnli": write_task(
+            root / "mnli",
+            pair=True,
+            more=("validation_mismatched", "ax", "test"),
+            official={"train": 392_702, "validation": 9_815},
+            glue="mnli",
+            metrics=["accuracy"],
+            notes=["train: 400 of the official 392,702 rows"],
+        ),
+    }
+
+
+@pytest.mark.parametrize("task", ["words", "pairs"])
+def test_tfidf_learns_a_bag_of_words_task(inputs, tmp_path, task):
+    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline(max_train_rows=300))
+    record = run_baseline(spec, tmp_path / "run.json", inputs[task])
+    assert record.metrics["accuracy"] > 0.9
+    assert (record.stage, record.model, record.metrics["train_rows"]) == ("baseline", "tfidf", 300)
+    assert (record.primary_metric, record.metrics["score"]) == ("accuracy", record.metrics["accuracy"])
+    assert read_record(tmp_path / "run.json") == record
+    rows = read_predictions(tmp_path)
+    assert np.mean([row["label"] == row["prediction"] for row in rows]) == pytest.approx(record.metrics["accuracy"])
+
+
+def test_tfidf_is_blind_to_shuffled_labels(inputs, tmp_path):
+    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
+    assert 0.36 < run_baseline(spec, tmp_path / "run.json", inputs["shuffled"]).metrics["accuracy"] < 0.64
+
+
+def test_tfidf_of_scores_is_a_ridge_regression(inputs, tmp_path):
+    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
+    record = run_baseline(spec, tmp_path / "run.json", inputs["scores"])
+    rows = read_predictions(tmp_path)
+    labels, predictions = ([float(row[name]) for row in rows] for name in ("label", "prediction"))
+    assert record.metrics["score"] > 0.8 and record.primary_metric == "spearman"
+    assert record.metrics["pearson"] == pytest.approx(np.corrcoef(labels, predictions)[0, 1], abs=1e-4)
+    assert "alpha = " in record.notes[0]
+
+
+def test_tfidf_answers_every_split(inputs, tmp_path):
+    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
+    record = run_baseline(spec, tmp_path / "run.json", inputs["mnli"])
+    expected = {"predictions.csv", *(f"predictions_{split}.csv" for split in ("validation_mismatched", "ax", "test"))}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"run.json"}
+    rows = read_predictions(tmp_path, "predictions_validation_mismatched.csv")
+    accuracy = np.mean([row["label"] == row["prediction"] for row in rows])
+    assert record.metrics["mismatched.accuracy"] == pytest.approx(accuracy)
+    assert record.metrics["official_validation_rows"] == 9_815 and record.glue == "mnli"
