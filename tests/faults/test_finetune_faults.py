@@ -14,7 +14,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
-from electralab.finetune import trainer
+from electralab.methods import scoring as trainer
 from electralab.methods.run import run_method
 from electralab.methods.tfidf import run_baseline
 from electralab.specs import BaselineSpec, FinetuneSpec, RandomInit

@@ -12,8 +12,8 @@ from scipy import stats
 from torch import Tensor
 
 from electralab.electra import masked_lm as module
-from electralab.electra import onednn
 from electralab.electra.masked_lm import masked_lm
+from electralab.speed import onednn
 
 
 def inputs(count: int, vocabulary: int, size: int = 8, scale: float = 1.0) -> tuple[Tensor, ...]:

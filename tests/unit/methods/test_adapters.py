@@ -36,7 +36,6 @@ from electralab.config import (
     Lora,
     Qlora,
 )
-from electralab.electra import onednn
 from electralab.errors import UserError
 from electralab.methods.adapters.adapt import (
     AdaptedModel,
@@ -48,6 +47,7 @@ from electralab.methods.adapters.adapt import (
 )
 from electralab.methods.adapters.merging import merged
 from electralab.methods.base_models import load_base, load_causal, quiet
+from electralab.speed import onednn
 
 
 @pytest.fixture(scope="module")

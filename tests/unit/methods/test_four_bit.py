@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from electralab.electra import onednn
+from electralab.speed import onednn
 
 Linear4bit = pytest.importorskip("bitsandbytes").nn.Linear4bit
 

@@ -8,9 +8,9 @@ from finetune_task import make_spec, read_predictions, run, write_task, write_to
 from sklearn.metrics import accuracy_score
 
 from electralab.config import FullFinetuning, LocalModel
-from electralab.finetune import tuning
 from electralab.finetune.encoder.start import starting_encoder
 from electralab.methods import run as approaches
+from electralab.methods import tuning
 from electralab.tokens.tokenizer import load_tokenizer
 
 
