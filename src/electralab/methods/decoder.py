@@ -102,7 +102,7 @@ class WholeDecoder:
     def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
         """The model, if asked for; the number of parameters and the time to answer."""
         assert isinstance(model, VerbalizedDecoder)
-        if self.settings.save_model:
+        if self.settings.leaves_artifact:
             network: Any = model.model
             with quiet():
                 network.save_pretrained(folder / "model")

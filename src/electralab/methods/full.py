@@ -75,7 +75,7 @@ class WholeEncoder:
     def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
         """The model, if asked for; the number of parameters and the time to answer."""
         assert isinstance(model, Classifier)
-        if self.settings.save_model:
+        if self.settings.leaves_artifact:
             save_classifier(folder / "model", model)
         return whole_model(model, model.head, self.objective, validation, self.device)
 

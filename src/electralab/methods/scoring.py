@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from electralab.config import FinetuningMethod, InContext, Training
+from electralab.config import FinetuningMethod, Training
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData, read_task
 from electralab.files import read_json
@@ -119,7 +119,7 @@ def run_finetuning(
 
 def recipe_of(method: FinetuningMethod) -> str:
     """What the record calls the method's variant."""
-    return method.kind if isinstance(method, InContext) else method.recipe
+    return getattr(method, "recipe", method.kind)
 
 
 def finetuning_record(

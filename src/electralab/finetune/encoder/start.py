@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from electralab.config import Training
 from electralab.data.models import weight_files
 from electralab.data.sources import files_checksum
 from electralab.electra.convert import load_encoder
@@ -37,6 +38,7 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
         raise UserError(f"model {spec.model} has weights: name its run record or manifest with --model")
     folder = weights_folder(spec, model)
     encoder, config = load_encoder(folder)
+    assert isinstance(spec.settings, Training), "nothing else starts from an encoder"
     if spec.settings.max_length > config.max_positions:
         raise UserError(
             f"method {spec.method}: max_length {spec.settings.max_length} is longer than the {config.max_positions} "

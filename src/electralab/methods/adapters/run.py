@@ -50,7 +50,7 @@ class Adapted:
         self.encode, self.fresh, self.objective, self.device = encode, make, objective, device
 
     def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
-        """The adapter as a PEFT directory, the merged model if asked for, and what both cost."""
+        """The adapter as a PEFT directory, and what it costs, alone and merged."""
         assert isinstance(model, AdaptedModel)
         counts, notes = parameter_counts(model), []
         metrics: dict[str, float] = {**counts, "weights_bytes": model.weights_bytes}
@@ -62,8 +62,6 @@ class Adapted:
         else:
             models["merged"] = Merged(model, network)
             metrics["merge_error"] = largest_difference(model, models["merged"], validation, self.device)
-            if self.method.save_merged:
-                network.save_pretrained(folder / "merged")
         seconds = inference_seconds(models, self.objective, validation, self.device)
         metrics |= {f"inference_seconds_{name}": value for name, value in seconds.items()}
         deployed = "merged" if self.method.merge_for_inference and "merged" in seconds else "unmerged"
