@@ -136,13 +136,11 @@ class Plan:
     def _both_protocols(self) -> bool:
         """Whether a method is run both with one learning rate and with several, its other options being equal."""
         several: dict[tuple[str, str, str], set[bool]] = {}
-        for run in self.finetuning_runs:
-            model, task, _, _ = run
-            settings = json.loads(self.finetune_spec(*run))["settings"]
-            rates = settings.pop("learning_rates", None)
-            if rates:
-                options = json.dumps(settings, sort_keys=True)
-                several.setdefault((model, task, options), set()).add(len(rates) > 1)
+        for model, task, method, _ in self.finetuning_runs:
+            settings = self._settings(task, method)
+            if isinstance(settings, Training):
+                options = settings.model_copy(update={"learning_rates": []}).canonical()
+                several.setdefault((model, task, options), set()).add(len(settings.learning_rates) > 1)
         return any(len(found) == 2 for found in several.values())
 
     @property
@@ -262,16 +260,19 @@ class Plan:
 
     def finetune_spec(self, model: str, task: str, method: str, seed: int) -> str:
         """Canonical JSON of one fine-tuning run."""
-        settings = self.methods[method]
-        assert not isinstance(settings, TfidfBaseline), "baselines are refused when the config is validated"
-        if isinstance(settings, Training):
-            # Other tasks' epochs are not this run's business.
-            described_task = self.experiment.tasks[task]
-            key = described_task.task if isinstance(described_task, GlueTask) else task
-            epochs = settings.epochs_by_task.get(key, settings.epochs)
-            settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
+        settings = self._settings(task, method)
         run: dict[str, Any] = {"model": model, "task": task, "method": method, "seed": seed, "settings": settings}
         return FinetuneSpec(**run, **self._start(model)).canonical()
+
+    def _settings(self, task: str, method: str) -> Method:
+        """A method as it is run on a task: other tasks' epochs are not this run's business."""
+        settings = self.methods[method]
+        if not isinstance(settings, Training):
+            return settings
+        described = self.experiment.tasks[task]
+        key = described.task if isinstance(described, GlueTask) else task
+        epochs = settings.epochs_by_task.get(key, settings.epochs)
+        return settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
 
     def _start(self, model: str) -> dict[str, Any]:
         """Where a fine-tuning starts: downloaded weights, an untrained network, or a pretraining made here."""
@@ -295,7 +296,7 @@ class Plan:
         """Canonical JSON of a search: its settings, and the run that every trial varies."""
         search = self.experiment.searches[name]
         base = json.loads(self.finetune_spec(search.model, search.task, search.method, search.seed))
-        spec = {"name": name, "settings": search.model_dump(mode="json"), "base": base}
+        spec = {"name": name, "settings": search.without_defaults(), "base": base}
         return json.dumps(spec, sort_keys=True, separators=(",", ":"))
 
     def search_inputs(self, name: str) -> dict[str, str]:
