@@ -11,7 +11,10 @@ import pytest
 Run = Callable[..., "CompletedProcess[str]"]
 
 BAD = {
-    "unknown key": ("pretraining: {tiny: {lerning_rate: 0.1}}", ["pretraining.tiny.lerning_rate", "configuration.md"]),
+    "unknown key": (
+        "pretraining: {tiny: {lerning_rate: 0.1}}",
+        ["pretraining.tiny.lerning_rate", "mean 'learning_rate'?", "configuration.md"],
+    ),
     "unknown section": ("finetuning: {}", ["'finetuning'", "configuration.md"]),
     "wrong type": ("pretraining: {tiny: {steps: many}}", ["pretraining.tiny.steps", "integer", "many"]),
     "text as number": ("pretraining: {tiny: {learning_rate: fast}}", ["tiny.learning_rate", "number", "'fast'"]),
