@@ -5,7 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
-from electralab.config import load_experiment
+from electralab.config import load_to_run
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, one_of
@@ -17,7 +17,7 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 try:
-    PLAN = Plan(load_experiment(config))
+    PLAN = Plan(load_to_run(config, Path(workflow.basedir) / "config.yaml"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -125,10 +125,7 @@ def _check_fit(experiment: Experiment, model: str, name: str, method: Method) ->
 
 def _check_pretrainings(experiment: Experiment) -> None:
     """The pretrainings that run, and those whose models are fine-tuned."""
-    started = {*chain.from_iterable(block.models for block in experiment.run.finetuning)}
-    started |= {experiment.searches[name].model for name in experiment.run.searches}
-    seed = experiment.run.pretraining_seed
-    finetuned = {model.partition("-")[0] for model in started} - experiment.models.keys()
+    finetuned, seed = experiment.finetuned_pretrainings(), experiment.run.pretraining_seed
     for name in sorted(finetuned):
         seeds = experiment.pretraining[name].seeds
         if seed not in seeds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
@@ -112,6 +112,15 @@ class Experiment(Strict):
             for share in p.snapshots
         ]
         return [*self.models, *self.pretraining, *sizes, *snapshots]
+
+    def started_models(self) -> set[str]:
+        """Names that fine-tuning and searches start from, as they are written."""
+        searched = (self.searches[name].model for name in self.run.searches)
+        return {*chain.from_iterable(block.models for block in self.run.finetuning), *searched}
+
+    def finetuned_pretrainings(self) -> set[str]:
+        """Pretrainings of which a model is fine-tuned."""
+        return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
 
     def pretraining_of(self, model: str) -> Pretraining:
         """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""

@@ -26,7 +26,16 @@ def load_experiment(values: dict[str, Any]) -> Experiment:
 
 
 def read_experiment(paths: list[Path]) -> Experiment:
-    """Read a config file and its overlays (deep-merged, as Snakemake does) and validate the result."""
+    """Read a config file and its overlays and validate the result."""
+    return load_experiment(read_values(paths))
+
+
+def read_values(paths: list[Path]) -> dict[str, Any]:
+    """A config file and its overlays, deep-merged, as Snakemake does.
+
+    Raises:
+        UserError: a file cannot be read, or is no mapping.
+    """
     import yaml
 
     merged: dict[str, Any] = {}
@@ -39,7 +48,7 @@ def read_experiment(paths: list[Path]) -> Experiment:
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a mapping of keys to values; see docs/configuration.md")
         merged = deep_merge(merged, values)
-    return load_experiment(merged)
+    return merged
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
