@@ -65,7 +65,7 @@ run:
     - { models: [minilm], tasks: [movie_sentiment], methods: [full], chains: [[full, half], [lora, merge, half]] }
 ```
 
-runs `full`, `full+half`, `lora`, `lora+merge` and `lora+merge+half`, each once and each from what the one before it left.
+runs `full`, `full+half`, `lora`, `lora+merge` and `lora+merge+half`, each once and each from what the link before left.
 """
 
 

@@ -296,6 +296,8 @@ class Plan:
         """Canonical JSON of a search: its settings, and the run that every trial varies."""
         search = self.experiment.searches[name]
         base = json.loads(self.finetune_spec(search.model, search.task, search.method, search.seed))
+        if base["settings"]["kind"] == "full":
+            base["settings"]["save_model"] = False  # nothing goes on from a trial
         spec = {"name": name, "settings": search.without_defaults(), "base": base}
         return json.dumps(spec, sort_keys=True, separators=(",", ":"))
 

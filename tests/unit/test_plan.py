@@ -299,3 +299,13 @@ def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> No
     spec = FinetuneSpec.model_validate_json(found.finetune_spec("net-g25-at6.25", "boolq", "full", 0))
     assert spec.snapshot == 0.0625
     assert FinetuneSpec.model_validate_json(found.finetune_spec("net-g25", "boolq", "full", 0)).snapshot is None
+
+
+def test_trials_of_a_full_finetuning_keep_no_model() -> None:
+    def search(values: dict[str, Any]) -> None:
+        space = {"dropout": [0.0, 0.1]}
+        values["searches"] = {"s": {"model": "net-g25", "task": "boolq", "method": "full", "space": space}}
+
+    assert json.loads(plan(search).search_spec("s"))["base"]["settings"]["save_model"] is False
+    kept = FinetuneSpec.model_validate_json(plan(search).finetune_spec("net-g25", "boolq", "full", 0)).settings
+    assert isinstance(kept, FullFinetuning) and kept.save_model
