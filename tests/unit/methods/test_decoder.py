@@ -79,7 +79,7 @@ def test_a_run_leaves_predictions_that_agree_with_its_record(
     assert record.metrics["f1_weighted"] == pytest.approx(f1_score(labels, answers, average="weighted"))
     trained = {"asked": 0, "full": record.cost.parameters["total"]}.get(method, record.cost.parameters["trainable"])
     assert record.cost.parameters["trainable"] == trained
-    kept = {"adapter"} if method == "lora" else set()
+    kept = {"lora": {"adapter"}, "full": {"model"}}.get(method, set())
     assert {path.name for path in tmp_path.iterdir()} == {"run.json", "predictions.csv", *kept}
 
 
