@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from electralab.config import Training
-from electralab.errors import UserError
+from electralab.errors import RunFailed
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
 from electralab.finetune.objective import Objective
 from electralab.finetune.optimizer import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
@@ -53,7 +53,7 @@ def train_model(
         after_epoch: called with the number of every finished epoch, from 1; may evaluate the model.
 
     Raises:
-        UserError: the loss is no longer a finite number.
+        RunFailed: the loss is no longer a finite number.
     """
     from tqdm import tqdm
 
@@ -96,7 +96,7 @@ def predict(
     """Answers to the given rows in the order of `rows`: log-probabilities [rows, classes], or scores [rows].
 
     Raises:
-        UserError: the model answers with something that is not a finite number.
+        RunFailed: the model answers with something that is not a finite number.
     """
     model.eval()
     batches = evaluation_batches(np.arange(len(rows)), examples.lengths[rows], EVALUATION_BATCH_SIZE)
@@ -109,7 +109,7 @@ def predict(
             answers.append(objective.answers(logits).cpu().numpy())
     result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
     if not np.isfinite(result).all():
-        raise UserError(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
+        raise RunFailed(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
     return result
 
 
@@ -140,5 +140,5 @@ def _checked_sum(losses: list[Tensor], done: int, steps: int, run: str) -> float
     values = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=done - len(values) + 1):
         if not math.isfinite(value):
-            raise UserError(f"{run}: the loss is {value} at step {step} of {steps}: {REMEDY}")
+            raise RunFailed(f"{run}: the loss is {value} at step {step} of {steps}: {REMEDY}")
     return float(sum(values))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import signal
 import sys
 from contextlib import nullcontext
@@ -18,7 +17,8 @@ from electralab.electra.convert import save_discriminator, save_generator
 from electralab.electra.corruption import mask_tokens
 from electralab.electra.flops import count_parameters, training_flops
 from electralab.errors import UserError
-from electralab.files import atomic_write, sha256
+from electralab.files import only_writer, sha256
+from electralab.model_files import WEIGHTS, copy_tokenizer
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
 from electralab.pretrain.history import History
@@ -33,7 +33,7 @@ from electralab.pretrain.setup import (
     smoothed_unigram,
     to_device,
 )
-from electralab.records import Meter, RunRecord, working_directory_lock, write_record
+from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import PretrainSpec
 from electralab.tokens.cache import TokenCache
 
@@ -57,7 +57,7 @@ def run_pretraining(
         UserError: inputs do not fit each other, the loss is not finite, or the run was told to stop.
     """
     torch.set_num_threads(threads)
-    with working_directory_lock(record_path.parent):
+    with only_writer(record_path.parent):
         trainer = Trainer(spec, tokens, tokenizer, record_path, threads, torch.device(device))
         trainer.resume()
         trainer.run()
@@ -197,7 +197,7 @@ class Trainer:
         save_discriminator(folder / "discriminator", self.pair)
         save_generator(folder / "generator", self.pair)
         for network in ("discriminator", "generator"):
-            _copy_tokenizer(self.tokenizer.parent, folder / network)
+            copy_tokenizer(self.tokenizer.parent, folder / network, settings.discriminator.max_positions)
         tokens = settings.steps * settings.batch_size * settings.sequence_length
         metrics = {
             name: value for name, value in self.rows[-1].items() if isinstance(value, float) and name != "seconds"
@@ -225,7 +225,7 @@ class Trainer:
                 ),
                 parameters=count_parameters(self.pair),
                 tokens=tokens,
-                bytes_on_disk=sum(path.stat().st_size for path in folder.glob("*/model.safetensors")),
+                bytes_on_disk=sum(path.stat().st_size for path in folder.glob(f"*/{WEIGHTS}")),
             ),
             provenance=self.meter.provenance(),
             spec=self.spec.model_dump(mode="json"),
@@ -259,7 +259,7 @@ class Trainer:
         """A run that is resumed before this step writes the same files again."""
         folder = self.record_path.parent / f"snapshots/{self.snapshots[self.step] * 100:g}"
         save_discriminator(folder, self.pair)
-        _copy_tokenizer(self.tokenizer.parent, folder)
+        copy_tokenizer(self.tokenizer.parent, folder, self.settings.discriminator.max_positions)
 
     def _save(self) -> None:
         state = {
@@ -290,8 +290,3 @@ def _use_bf16(settings: Pretraining, device: torch.device) -> bool:
     return settings.precision == "bf16"
 
 
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        if (source / name).exists():
-            with atomic_write(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)

@@ -1,0 +1,28 @@
+"""Files of a Hugging Face model folder, and the special tokens of its encoders: the one list of their names."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+OLDER_WEIGHTS = "pytorch_model.bin"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+TOKENIZER = "tokenizer.json"
+TOKENIZER_CONFIG = "tokenizer_config.json"
+VOCABULARY = "vocab.txt"
+TOKENIZER_FILES = (TOKENIZER, TOKENIZER_CONFIG, "special_tokens_map.json", VOCABULARY, "vocab.json", "merges.txt")
+SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
+
+
+def copy_tokenizer(source: Path, target: Path, max_length: int) -> None:
+    """Copy a tokenizer into a model's folder; `truncation=True` then cuts to `max_length` tokens."""
+    for name in TOKENIZER_FILES:
+        if (source / name).exists() and name != TOKENIZER_CONFIG:
+            shutil.copyfile(source / name, target / name)
+    configuration = source / TOKENIZER_CONFIG
+    known = json.loads(configuration.read_text(encoding="utf-8")) if configuration.exists() else {}
+    text = json.dumps(known | {"model_max_length": max_length}, indent=2, ensure_ascii=False) + "\n"
+    (target / TOKENIZER_CONFIG).write_text(text, encoding="utf-8")
