@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import chain, product
 from typing import Annotated, Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from electralab.config.adapters import AdapterMethod, InContext
 from electralab.config.base import Name, Strict
-from electralab.config.finetuning import FullFinetuning, TfidfBaseline, Training
+from electralab.config.methods import AdapterMethod, Method
+from electralab.config.methods.chains import chain_name, check_chain, with_prefixes
+from electralab.config.methods.in_context import InContext
+from electralab.config.methods.tfidf import TfidfBaseline
+from electralab.config.methods.training import Training
 from electralab.config.models import DownloadedModel, Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task, WordOrderTask
 from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
 
-FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext, Field(discriminator="kind")]
-Method = Annotated[FullFinetuning | AdapterMethod | InContext | TfidfBaseline, Field(discriminator="kind")]
-
 
 class FinetuneRuns(Strict):
-    """A block of runs: every model with every task, method and seed in it."""
+    """A block of runs: every model with every task, chain of methods and seed in it."""
 
     models: list[str] = Field(
         min_length=1,
@@ -29,10 +29,21 @@ class FinetuneRuns(Strict):
     )
     snapshots: bool = Field(False, description="Also the `snapshots` of every pretrained model of the block.")
     tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
-    methods: list[Name] = Field(min_length=1, description="Names of fine-tuning methods.")
+    methods: list[Name] = Field([], description="Names of methods or grids: each is a chain of one link.")
+    chains: list[Annotated[list[Name], Field(min_length=1)]] = Field(
+        [],
+        description="Chains of methods: each link goes on from what the one before it left, `[lora, merge, half]`. "
+        "Every beginning of a chain is a run of its own, shared by all chains that begin with it.",
+    )
     seeds: list[int] = Field(
         [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
     )
+
+    @model_validator(mode="after")
+    def _something_runs(self) -> FinetuneRuns:
+        if not (self.methods or self.chains):
+            raise ValueError("a block needs methods or chains")
+        return self
 
 
 class Run(Strict):
@@ -89,22 +100,31 @@ class Experiment(Strict):
     def _run_names_exist(self) -> None:
         for name in self.run.pretraining:
             _known("run.pretraining", name, self.pretraining)
-        baselines = {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
         for name in self.run.baselines:
-            _known("run.baselines", name, baselines)
+            _known("run.baselines", name, self._baselines())
         for name in self.run.searches:
             _known("run.searches", name, self.searches)
         for index, block in enumerate(self.run.finetuning):
             where = f"run.finetuning[{index}]"
             for task in block.tasks:
                 _known(f"{where}.tasks", task, self.tasks)
-            for method in block.methods:
-                _known(f"{where}.methods", method, {*self.methods, *self.grids} - baselines)
             for model in block.models:
                 _known(f"{where}.models", model, self.model_names())
-                for name in block.methods:
-                    for method in self.expanded(name):
-                        self._fits(model, method)
+            self._check_chains(where, block)
+
+    def _check_chains(self, where: str, block: FinetuneRuns) -> None:
+        """Refuse a chain whose links are unknown, do not fit each other, or do not fit a model of the block."""
+        allowed = {*self.methods, *self.grids} - self._baselines()
+        for key, chains in (("methods", [[name] for name in block.methods]), ("chains", block.chains)):
+            for name in chain.from_iterable(chains):
+                _known(f"{where}.{key}", name, allowed)
+        library = self.all_methods()
+        for names in self.chains(block):
+            wrong = check_chain([library[name] for name in names], names)
+            if wrong:
+                raise ValueError(f"{where}: chain {chain_name(names)}: {wrong}")
+            for model in block.models:
+                self._fits(model, names[-1])
 
     def _fits(self, model: str, method: str) -> None:
         """The shape of a downloaded model is known only when it is there."""
@@ -120,6 +140,14 @@ class Experiment(Strict):
                 f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
                 f"{model}"
             )
+
+    def chains(self, block: FinetuneRuns) -> list[tuple[str, ...]]:
+        """The runs of a block as chains of method names: grids expanded, every beginning of a chain before the rest."""
+        written = [[name] for name in block.methods] + block.chains
+        return with_prefixes(found for names in written for found in product(*map(self.expanded, names)))
+
+    def _baselines(self) -> set[str]:
+        return {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
 
     def _trained_methods(self) -> list[str]:
         return [name for name, method in self.methods.items() if isinstance(method, Training)]

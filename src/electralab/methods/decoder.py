@@ -78,7 +78,7 @@ class WholeDecoder:
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """The model, unless it is not to be saved; the number of parameters and the time to answer."""
         assert isinstance(model, VerbalizedDecoder)
-        reason = self.settings.leaves_nothing
+        reason = self.settings.no_artifact
         left = Left(form=None, reason=reason)
         if reason is None:
             save_decoder(folder, model.model, self.job.weights)

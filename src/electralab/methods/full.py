@@ -71,7 +71,7 @@ class WholeEncoder:
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """The model, unless it is not to be saved; the number of parameters and the time to answer."""
         assert isinstance(model, Classifier)
-        reason = self.settings.leaves_nothing
+        reason = self.settings.no_artifact
         left = Left(form=None, reason=reason)
         if reason is None:
             assert self.job.tokenizer is not None

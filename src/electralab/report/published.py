@@ -76,7 +76,7 @@ MRPC_ROWS, MRPC_PARAPHRASES = 408, 279
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """A published adapter: its kind as in `electralab.config.adapters`, and what its name says of its options."""
+    """A published adapter: its kind as in `electralab.config.methods`, and what its name says of its options."""
 
     kind: str
     rank: float | None = None

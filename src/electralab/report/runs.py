@@ -86,7 +86,7 @@ class Runs:
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """The kind of every fine-tuning method (`electralab.config.adapters`)."""
+        """The kind of every fine-tuning method (`electralab.config.methods.adapters`)."""
         rows = self.frame[self.frame["stage"] == "finetune"]
         return dict(zip(rows["method"], rows["kind"]))
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from electralab.config import FullFinetuning
 from electralab.electra.convert import encoder_state, huggingface_config
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.finetune.encoder.classifier import Classifier, save_classifier, with_dropout
@@ -212,8 +211,3 @@ def test_a_saved_classifier_opens_in_transformers_in_a_new_process(tmp_path):
     assert result.returncode == 0, result.stderr
     for logits, found in zip(expected, json.loads(result.stdout.splitlines()[-1])):
         torch.testing.assert_close(torch.tensor(found), logits, atol=1e-5, rtol=0)
-
-
-def test_a_classifier_that_transformers_cannot_open_is_refused():
-    with pytest.raises(ValueError, match="save_model: transformers has no ELECTRA"):
-        FullFinetuning(save_model=True, head="huggingface", pooling="mean")

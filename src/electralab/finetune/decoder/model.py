@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from electralab.config.finetuning import Answers
+from electralab.config import Answers
 from electralab.data.example import Example
 from electralab.errors import Unsuitable
 from electralab.files import read_json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from electralab.config.finetuning import Answers
+from electralab.config import Answers
 from electralab.data.bundled import TASKS
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData

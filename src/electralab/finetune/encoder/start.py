@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from electralab.config import Training
 from electralab.data.models import weight_files
 from electralab.data.sources import files_checksum
 from electralab.electra.convert import load_encoder
@@ -37,7 +38,8 @@ def starting_encoder(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) 
         raise UserError(f"model {spec.model} has weights: name its run record or manifest with --start")
     folder = weights_folder(spec, model)
     encoder, config = load_encoder(folder)
-    longest = getattr(spec.settings, "max_length", 0)
+    assert isinstance(spec.settings, Training), "nothing else starts from an encoder"
+    longest = spec.settings.max_length
     if longest > config.max_positions:
         raise Unsuitable(
             f"method {spec.method}: max_length {longest} is longer than the {config.max_positions} "

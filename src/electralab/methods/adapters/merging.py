@@ -12,21 +12,12 @@ from peft.utils import ModulesToSaveWrapper
 from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.config import AdapterMethod, Qlora
+from electralab.config import Qlora
 from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.adapt import ADAPTER, AdaptedModel
-from electralab.methods.adapters.fit import PROMPTS
 from electralab.methods.base_models import quiet
 from electralab.speed.onednn import use_onednn
-
-
-def mergeable(method: AdapterMethod) -> bool:
-    """Whether the adapter can be folded into the weights exactly.
-
-    Prompts are no change of weights. int8 layers round their inputs too, which no merged weight can repeat.
-    """
-    return not isinstance(method, PROMPTS) and not (isinstance(method, Qlora) and method.storage == "int8")
 
 
 def merged(model: AdaptedModel) -> PreTrainedModel | None:
@@ -34,7 +25,7 @@ def merged(model: AdaptedModel) -> PreTrainedModel | None:
 
     The adapted model stays as it is. Few-bit weights are unpacked first, because packing the sum would round it.
     """
-    if not mergeable(model.method):
+    if model.method.cannot_merge:
         return None
     network: Any = copy.deepcopy(model.network).eval()
     with quiet():

@@ -33,7 +33,7 @@ COLUMNS = (
     *(f"budget_{name}" for name in OF_A_PROTOCOL),
     *("paired_seeds", "difference", "difference_low", "difference_high"),
 )
-# `targets` means nothing to them (`electralab.config.adapters`).
+# `targets` means nothing to them (`electralab.config.methods.adapters`).
 WITHOUT_TARGETS = ("linear_probe", "prefix", "prompt", "ia3")
 TITLE = "One learning rate, or a budget of them"
 

@@ -6,12 +6,13 @@ here and an entry in `electralab/methods/adapters/adapt.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Fraction, Positive, Strict
-from electralab.config.finetuning import ANSWERS, Answers, Training
+from electralab.config.base import Fraction, Positive
+from electralab.config.methods.link import Form
+from electralab.config.methods.training import Training
 
 Rank = Annotated[int, Field(ge=1)]
 # Layers by their role; `electralab/methods/adapters/targets.py` names them for every architecture.
@@ -30,6 +31,9 @@ CHECKPOINTED = ("lora", "rslora", "dora", "qlora")
 class Adapter(Training):
     """What all adapters share: a frozen model, and a head that is trained in full."""
 
+    opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
+    leaves: ClassVar[Form | None] = "adapter"
+
     recipe: Literal["fixed", "as_published"] = Field(
         "fixed", description="`as_published`: with the published mistake, where there is one (docs/methods.md)."
     )
@@ -39,7 +43,6 @@ class Adapter(Training):
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     merge_for_inference: bool = Field(True, description="Fold the adapter into the weights where that is exact.")
-    save_merged: bool = Field(False, description="Keep the merged model beside the adapter.")
 
     @model_validator(mode="before")
     @classmethod
@@ -49,6 +52,11 @@ class Adapter(Training):
             checkpointed = recipe == "as_published" and values.get("kind") in CHECKPOINTED
             return {**ADAPTER_RECIPES.get(recipe, {}), "gradient_checkpointing": checkpointed, **values}
         return values
+
+    @property
+    def cannot_merge(self) -> str | None:
+        """Why the adapter cannot be folded into the weights exactly; None if it can."""
+        return None
 
 
 class Lora(Adapter):
@@ -70,6 +78,11 @@ class Qlora(Adapter):
     storage: Literal["nf4", "fp4", "int8"] = Field("nf4", description="How the frozen linear layers are stored.")
     double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
 
+    @property
+    def cannot_merge(self) -> str | None:
+        """int8 layers round their inputs too."""
+        return "int8 layers round their inputs, which no merged weight can repeat" if self.storage == "int8" else None
+
 
 class AdaLora(Adapter):
     """LoRA whose rank is moved to the layers that need it (Zhang et al. 2023)."""
@@ -90,12 +103,22 @@ class Prefix(Adapter):
     kind: Literal["prefix"] = "prefix"
     virtual_tokens: Annotated[int, Field(ge=1)] = Field(30, description="Length of the prefix.")
 
+    @property
+    def cannot_merge(self) -> str | None:
+        """It changes no weights."""
+        return "a prefix is no change of weights"
+
 
 class Prompt(Adapter):
     """Learnt embeddings in front of the text (Lester et al. 2021). Cannot be merged."""
 
     kind: Literal["prompt"] = "prompt"
     virtual_tokens: Annotated[int, Field(ge=1)] = Field(20, description="Length of the prompt.")
+
+    @property
+    def cannot_merge(self) -> str | None:
+        """It changes no weights."""
+        return "a prompt is no change of weights"
 
 
 class Ia3(Adapter):
@@ -126,25 +149,3 @@ class LinearProbe(Adapter):
     """Only the head is trained: the floor of every adapter."""
 
     kind: Literal["linear_probe"] = "linear_probe"
-
-
-class InContext(Strict):
-    """A decoder answers from a prompt with solved examples in it; nothing is trained."""
-
-    kind: Literal["in_context"] = "in_context"
-    shots: Annotated[int, Field(ge=0)] = Field(0, description="Solved training examples in the prompt, drawn by seed.")
-    max_length: Annotated[int, Field(ge=8)] = Field(1024, description="Longest prompt in tokens; longer ones are cut.")
-    max_validation_rows: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Score a seeded sample of the validation rows."
-    )
-    mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
-        "matched", description="Rows behind the score of MNLI."
-    )
-    answers: Answers = Field("label_words", description=ANSWERS)
-    storage: Literal["fp32", "bf16", "nf4", "fp4", "int8"] = Field(
-        "fp32", description="How the weights are stored: large decoders fit into a GPU in few bits alone."
-    )
-    double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
-
-
-AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe

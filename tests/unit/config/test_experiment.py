@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from experiments import DEFAULT, ROOT, changed, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -34,34 +35,12 @@ from electralab.config import (
     read_experiment,
 )
 from electralab.config.loading import deep_merge
-from electralab.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 
 
 def pretraining(**changes: Any) -> Pretraining:
     return Pretraining(corpus="c", tokenizer="t", **changes)
-
-
-def refused(values: dict[str, Any]) -> str:
-    """The one line with which an experiment is refused."""
-    with pytest.raises(UserError) as caught:
-        load_experiment(values)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default experiment with one key set."""
-    values = copy.deepcopy(DEFAULT)
-    *parents, last = path.split(".")
-    inner = values
-    for parent in parents:
-        inner = inner[parent]
-    inner[last] = value
-    return values
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
