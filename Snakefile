@@ -5,10 +5,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from electralab import names
 from electralab.config import load_experiment
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
-from electralab.plan import Plan, one_of
+from electralab.plan import Plan, named, one_of
 
 min_version("9.14")
 
@@ -24,6 +25,8 @@ except UserError as error:
 NAME = PLAN.experiment.name
 PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
 GPUS = gpus_per_job()
+RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
+PRETRAINING = names.pretraining_folder("{model}", "{seed}")
 put_interpreter_on_path()
 
 
@@ -41,8 +44,8 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/finetune.smk"
-include: "workflow/rules/compress.smk"
+include: "workflow/rules/run.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -6,7 +6,7 @@ Light: it knows files and checksums; `methods/opening.py` makes models of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -15,7 +15,7 @@ from electralab.errors import UserError
 from electralab.files import read_json, sha256, write_json
 from electralab.records import versions
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
 
 

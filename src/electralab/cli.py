@@ -12,6 +12,7 @@ from typing import Any
 
 from electralab import __version__
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 
 DOWNLOADS = Path("artifacts/downloads")
 
@@ -122,49 +123,41 @@ def _pretrain(options: argparse.Namespace) -> None:
     )
 
 
-def _finetune(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
-    from electralab.methods.run import run_method
-    from electralab.specs import FinetuneSpec
+    from electralab.methods.run import Inputs, run_job
+    from electralab.specs import RunSpec
 
-    spec = _spec(FinetuneSpec, options.spec)
-    device = select_device(options.device)
-    record = run_method(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
-    print(
-        f"{record.model} on {record.task}, {record.method}, seed {record.seed}:"
-        f" {record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
-    )
+    spec = _spec(RunSpec, options.spec)
+    device = "cpu" if spec.model == NO_MODEL else select_device(options.device)
+    inputs = Inputs(options.task, options.start, options.tokenizer)
+    record = run_job(spec, options.out, inputs, options.threads, device)
+    if record.status == "ok":
+        came_to = f"{record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
+    else:
+        came_to = f"{record.status.upper()}: {record.reason}"
+    print(f"{spec.title}: {came_to}")
 
 
 def _search(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.files import sha256
     from electralab.machine import select_device
-    from electralab.methods.run import run_method
+    from electralab.methods.run import Inputs, run_job
     from electralab.records import RunRecord
     from electralab.search.study import Report, SearchSpec, run_search
-    from electralab.specs import FinetuneSpec
+    from electralab.specs import RunSpec
 
     spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
+    inputs = Inputs(options.task, options.start, options.tokenizer)
 
-    def run_trial(trial: FinetuneSpec, record: Path, report: Report | None) -> RunRecord:
-        return run_method(
-            trial, record, options.task, options.tokenizer, options.model, options.threads, device, report
-        )
+    def run_trial(trial: RunSpec, record: Path, report: Report | None) -> RunRecord:
+        return run_job(trial, record, inputs, options.threads, device, report)
 
-    read = {"task": options.task, "tokenizer": options.tokenizer, "model": options.model}
-    inputs = {name: sha256(path) for name, path in read.items() if path is not None}
+    checksums = {name: sha256(path) for name, path in inputs._asdict().items() if path is not None}
     logs = spec.settings.log_to
-    run_search(spec, options.out, run_trial, inputs=inputs, log_to=logs, threads=options.threads, device=device)
-
-
-def _baseline(options: argparse.Namespace) -> None:
-    from electralab.methods.tfidf import run_baseline
-    from electralab.specs import BaselineSpec
-
-    record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
-    print(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")
+    run_search(spec, options.out, run_trial, inputs=checksums, log_to=logs, threads=options.threads, device=device)
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -291,28 +284,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
     add("--out")
 
-    add = verb("finetune", _finetune, "fine-tune and evaluate a model on a task")
-    add("--spec", str, help="canonical JSON of the run")
-    add("--task")
-    add("--tokenizer")
-    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
-    add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--out")
-
-    add = verb("search", _search, "search the options of a method")
-    add("--spec", str, help="canonical JSON of the search")
-    add("--task")
-    add("--tokenizer")
-    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
-    add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--out")
-
-    add = verb("baseline", _baseline, "run a baseline without a network")
-    add("--spec", str, help="canonical JSON of the run")
-    add("--task")
-    add("--out")
+    for name, call, about in (
+        ("run", _run, "run one method of a chain on a task"),
+        ("search", _search, "search the options of a method"),
+    ):
+        add = verb(name, call, about)
+        add("--spec", str, help=f"canonical JSON of the {name}")
+        add("--task")
+        add(
+            "--start",
+            default=None,
+            help="vouches for the weights: a record, or a manifest",
+        )
+        add("--tokenizer", default=None, help="tokenizer.json of the model; an artifact has its own")
+        add("--threads", int, default=1)
+        add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+        add("--out")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")

@@ -75,7 +75,8 @@ def staged_folder(folder: Path) -> Iterator[Path]:
 
 def full_disk(path: Path) -> str:
     """What to say where `path` could not be written."""
-    return f"no space left on the disk while writing {path}: free some and run the same command again; finished work is kept"
+    remedy = "free some and run the same command again; finished work is kept"
+    return f"no space left on the disk while writing {path}: {remedy}"
 
 
 def write_text(path: Path, text: str) -> None:

@@ -25,14 +25,15 @@ def model_name(pretraining: str, generator_size: float, snapshot: float | None =
     return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
 
 
-def parse_model(model: str) -> ModelName | None:
-    """Take apart what `model_name` wrote; None for any other model."""
+def parse_model(model: str) -> ModelName:
+    """Take apart what `model_name` wrote.
+
+    Raises:
+        ValueError: it did not write this.
+    """
     pretraining, _, rest = model.rpartition("-g")
     size, _, done = rest.partition("-at")
-    try:
-        return ModelName(pretraining, float(size), float(done or 100)) if pretraining else None
-    except ValueError:
-        return None
+    return ModelName(pretraining, float(size), float(done or 100))
 
 
 def whole_run(model: str) -> str:

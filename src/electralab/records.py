@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -26,7 +26,7 @@ VERSIONED = (
 )
 
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION: Final = 2
 
 
 class _Record(BaseModel):

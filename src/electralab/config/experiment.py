@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from electralab.config.base import Name, Strict
 from electralab.config.methods import AdapterMethod, Method
-from electralab.config.methods.chains import chain_name, check_chain, with_prefixes
+from electralab.config.methods.chains import check_chain, with_prefixes
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Training
@@ -18,6 +18,7 @@ from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task, WordOrderTask
 from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
+from electralab.names import chain_name, model_name, pretraining_name
 
 
 class FinetuneRuns(Strict):
@@ -190,13 +191,7 @@ class Experiment(Strict):
         described = self.models.get(model)
         if isinstance(described, RandomInitModel):
             return self.pretraining[described.like]
-        return self.pretraining[model.partition("-")[0]]
-
-
-def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
-    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
-    name = f"{pretraining}-g{generator_size * 100:g}"
-    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
+        return self.pretraining[pretraining_name(model)]
 
 
 def _known(where: str, name: str, allowed: Any) -> None:

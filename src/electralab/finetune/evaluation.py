@@ -78,7 +78,7 @@ def evaluate(
 
 
 def write_answers(folder: Path, data: TaskData, answers: dict[str, Floats]) -> None:
-    """Write `predictions.csv`, without a row where nothing was answered, and `predictions_<split>.csv` of the others."""
+    """Write `predictions.csv`, without a row where nothing is answered, and `predictions_<split>.csv` of the others."""
     for split in {"validation": None, **answers}:
         write_predictions(folder / predictions_name(split), data.splits[split], answers.get(split), data.labels)
 

@@ -36,12 +36,13 @@ def write_predictions(
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "label", "prediction", *(f"{SCORE}{name}" for name in classes)])
         for example, answer in zip(examples, () if answers is None else answers):
+            label = example.label
             if classes:
-                cells = [classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
-                label = None if example.label is None else classes[int(example.label)]
+                named = "" if label is None else classes[int(label)]
+                cells = [named, classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
             else:
-                cells, label = [f"{answer:.6g}"], example.label
-            writer.writerow([example.id, "" if label is None else label, *cells])
+                cells = ["" if label is None else str(label), f"{answer:.6g}"]
+            writer.writerow([example.id, *cells])
 
 
 def read_predictions(path: Path) -> dict[str, str]:

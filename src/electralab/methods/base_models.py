@@ -52,7 +52,7 @@ def load_base(folder: Path, outputs: int, method: Training, seed: int, device: s
     """
     config = _config(folder, method, num_labels=outputs)
     if config.model_type not in HEADS:
-        raise Unsuitable(f"{folder} holds a {config.model_type}, which gets no classification head: it answers in words")
+        raise Unsuitable(f"{folder} holds a {config.model_type}, which answers in words and gets no head")
     head = list(HEADS[config.model_type])
     model, missing = _load(AutoModelForSequenceClassification, folder, config, method, head, device)
     pooler = POOLERS.get(config.model_type, "")
@@ -98,7 +98,9 @@ def load_causal(folder: Path, method: Training | InContext, device: str = "cpu")
 
 
 def count_positions(_: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-    """A hook before a decoder's forward pass: positions where none are given: PEFT 0.21 drops them, and Llama then counts the padding behind a learnt prefix.
+    """A hook before a decoder's forward pass: positions where none are given.
+
+    PEFT 0.21 drops them, and Llama then counts the padding behind a learnt prefix.
 
     The mask covers a prefix or prompt, too; keys and values of a prefix stand in front of what is read.
     """

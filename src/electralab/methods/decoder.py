@@ -60,9 +60,7 @@ class WholeDecoder:
 
     def __init__(self, job: Job, settings: FullFinetuning) -> None:
         if settings.layerwise_lr_decay != 1:
-            raise Unsuitable(
-                f"method {job.spec.method}: a decoder has no layerwise rates: set layerwise_lr_decay to 1"
-            )
+            raise Unsuitable(f"method {job.spec.method}: a decoder has no layerwise rates: set layerwise_lr_decay to 1")
         self.job, self.settings, self.prompts = job, settings, prompts_of(job, settings)
         self.encode, self.tokenizer = self.prompts.encode, self.prompts.tokenizer.checksum
         assert job.start is not None, "a decoder is downloaded"

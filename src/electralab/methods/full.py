@@ -26,7 +26,7 @@ from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 
 def run(job: Job) -> Outcome:
-    """Train a model whole; an encoder is ours, which is several times faster than the same network of `transformers`."""
+    """Train a model whole; encoders are ours, several times faster than the same networks of `transformers`."""
     settings = job.spec.settings
     assert isinstance(settings, FullFinetuning)
     if job.starts_from_decoder:

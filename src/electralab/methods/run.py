@@ -18,7 +18,7 @@ from electralab.errors import RunFailed, Unsuitable, UserError
 from electralab.finetune.evaluation import check_labels, evaluate, evaluation_notes, row_counts, write_answers
 from electralab.finetune.metrics import Floats
 from electralab.finetune.predictions import predictions_name, read_predictions
-from electralab.methods.job import Job, Method, Outcome
+from electralab.methods.job import Job, Method
 from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import RunSpec
 

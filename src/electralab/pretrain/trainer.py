@@ -288,5 +288,3 @@ def _use_bf16(settings: Pretraining, device: torch.device) -> bool:
     if settings.precision == "bf16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         raise UserError("precision: bf16 on a CPU without bf16 instructions is slower than fp32; use auto or fp32")
     return settings.precision == "bf16"
-
-

@@ -11,6 +11,7 @@ import pandas as pd
 
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json
+from electralab.names import NO_MODEL, parse_model
 from electralab.records import RunRecord, read_record
 from electralab.report.comparisons import COMPARISON_COLUMNS, compare, read_answers
 
@@ -174,8 +175,10 @@ def _flatten(record: RunRecord) -> dict[str, Any]:
     shape = random_init["shape"] if random_init else settings.get("discriminator", {})
     settings = settings | (random_init or {}) | shape
     downloaded = record.spec.get("downloaded")
-    pretrained = record.stage != "baseline" and not random_init and not downloaded
+    pretrained = record.model != NO_MODEL and not random_init and not downloaded
     row: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
+    if record.stage == "run":
+        row["stage"] = "baseline" if record.model == NO_MODEL else "finetune"
     row |= {
         "pretraining": record.model.rpartition("-g")[0] if pretrained else None,
         "generator_size": _generator_size(record) if pretrained else None,
@@ -212,11 +215,7 @@ def _generator_size(record: RunRecord) -> float | None:
     """A pretraining says its size; a fine-tuned model is named after it (`electralab.config.model_name`)."""
     if "generator_size" in record.spec:
         return float(record.spec["generator_size"])
-    percent = record.model.rpartition("-g")[2].partition("-at")[0]
-    try:
-        return float(percent) / 100
-    except ValueError:
-        return None
+    return parse_model(record.model).size / 100
 
 
 def _cell(value: Any) -> Any:

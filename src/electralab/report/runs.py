@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from electralab.names import parse_model
 from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS, SEARCH_COLUMNS
 from electralab.report.reading import read_table
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
@@ -35,21 +36,6 @@ class Cell:
 
     task: str
     method: str
-
-
-class ModelName(NamedTuple):
-    """`tiny-g12.5-at50`: a pretraining, its generator size and how much of its steps were done, in percent."""
-
-    pretraining: str
-    size: float
-    done: float
-
-
-def parse_model(model: str) -> ModelName:
-    """Take apart the name of a model that was pretrained here (`electralab.config.model_name`)."""
-    pretraining, _, rest = model.rpartition("-g")
-    size, _, done = rest.partition("-at")
-    return ModelName(pretraining, float(size), float(done or 100))
 
 
 def percent(size: float) -> str:

@@ -24,10 +24,11 @@ from pydantic import ValidationError, model_validator
 from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
 from electralab.files import read_json, write_json
+from electralab.names import chain_name
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
 from electralab.search.trial_logs import TrialLog, check_installed, log_trial
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 # What becomes of a run record's status.
 STATES = {"ok": TrialState.COMPLETE, "failed": TrialState.FAIL, "skipped": TrialState.PRUNED}
@@ -39,7 +40,7 @@ class SearchSpec(Strict):
 
     name: str
     settings: Search
-    base: FinetuneSpec
+    base: RunSpec
 
     @model_validator(mode="after")
     def _options_exist(self) -> SearchSpec:
@@ -72,7 +73,7 @@ class Report(Protocol):
 class RunTrial(Protocol):
     """Runs a trial from a freshly initialised model."""
 
-    def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None, /) -> RunRecord:
+    def __call__(self, spec: RunSpec, record_path: Path, report: Report | None, /) -> RunRecord:
         """Write the run record last, with `spec` and `metrics["score"]` in it, and return it.
 
         `report` is None without median pruning.
@@ -193,7 +194,16 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     run = spec.base.model_copy(update={"seed": spec.settings.seed})
     try:
         run = _varied(run, options)
-        return _left_record(path, run) or run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        left = _left_record(path, run)
+        if left is not None:
+            return left
+        record = run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        if record.status != "skipped":
+            return record
+        status, reason = (
+            "failed",
+            str(record.reason),
+        )  # skipped trials are those that are pruned
     except TrialPruned as stopped:
         status, reason = "skipped", str(stopped)
     except UserError as error:
@@ -207,7 +217,7 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     return record
 
 
-def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
+def _varied(run: RunSpec, options: dict[str, Any]) -> RunSpec:
     """The run with these options.
 
     Raises:
@@ -221,7 +231,7 @@ def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
     return run.model_copy(update={"settings": method})
 
 
-def _left_record(path: Path, run: FinetuneSpec) -> RunRecord | None:
+def _left_record(path: Path, run: RunSpec) -> RunRecord | None:
     """The record of this very run, if it is there."""
     try:
         record = read_record(path)
@@ -245,10 +255,10 @@ def _report(trial: optuna.Trial) -> Report:
 
 def _record_without_score(asked: dict[str, Any], status: Any, reason: str, meter: Meter) -> RunRecord:
     return RunRecord(
-        stage="finetune",
+        stage="run",
         model=asked["model"],
         task=asked["task"],
-        method=asked["method"],
+        method=chain_name(asked["chain"]),
         seed=asked["seed"],
         status=status,
         reason=reason,

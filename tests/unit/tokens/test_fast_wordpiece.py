@@ -11,9 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
+from electralab.model_files import SPECIAL_TOKENS
 from electralab.tokens import fast_wordpiece
 from electralab.tokens.fast_wordpiece import FastWordPiece, supports
-from electralab.model_files import SPECIAL_TOKENS
 from electralab.tokens.vocabulary import train_wordpiece
 
 TEXT = (

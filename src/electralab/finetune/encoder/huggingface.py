@@ -1,4 +1,4 @@
-"""Encoders with a head as Hugging Face folders: ours written as one, and any of them called as the loop calls a model."""
+"""Encoders with a head as Hugging Face folders: ours written as one, and any of them called as ours are."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def save_classifier(folder: Path, model: Classifier, labels: Sequence[str], obje
         "classifier_dropout": model.dropout.p,
         **label_names(labels),
     }
-    write_model(folder, config, encoder_state(model.encoder) | {f"classifier.{name}": value for name, value in head.items()})
+    named = {f"classifier.{name}": value for name, value in head.items()}
+    write_model(folder, config, encoder_state(model.encoder) | named)
     return pooling
 
 

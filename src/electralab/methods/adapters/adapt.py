@@ -23,12 +23,12 @@ from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Qlora
 from electralab.data.models import DECODERS
 from electralab.errors import RunFailed, UserError
 from electralab.files import read_json, staged_folder, write_json
-from electralab.model_files import ADAPTER_WEIGHTS, copy_tokenizer
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.fit import PROMPTS, check_fit
 from electralab.methods.adapters.peft_configs import BUILDERS, Placement
 from electralab.methods.adapters.targets import target_modules
 from electralab.methods.base_models import HEADS, POOLERS, parameter_count, quiet, weights_bytes
+from electralab.model_files import ADAPTER_WEIGHTS, copy_tokenizer
 from electralab.speed.dropout import use_fast_dropout
 from electralab.speed.onednn import use_onednn
 

@@ -31,7 +31,7 @@ def check_fit(base: PreTrainedModel, method: AdapterMethod, targets: Sequence[st
     """
     kind = base.config.model_type
     if isinstance(method, LinearProbe) and not head:
-        raise Unsuitable(f"linear_probe trains a head, and this {kind} model answers with its own words: use an adapter")
+        raise Unsuitable(f"linear_probe trains a head, and this {kind} model answers with own words: use an adapter")
     if isinstance(method, PROMPTS):
         _check_prompt(base, method)
     rank = getattr(method, "initial_rank", getattr(method, "rank", 0))

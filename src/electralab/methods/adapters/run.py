@@ -35,7 +35,7 @@ def run(job: Job) -> Outcome:
 
 
 class Adapted:
-    """An encoder with a new head, or a decoder that answers in words, of which the adapter (and the head) is trained."""
+    """An encoder with a new head, or a decoder that answers in words; the adapter and the head are trained."""
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from electralab.names import parse_model
 from electralab.report.figures.style import (
     BLACK,
     BLUE,
@@ -19,7 +20,7 @@ from electralab.report.figures.style import (
     WIDTH,
     bottom_legend,
 )
-from electralab.report.runs import Cell, Runs, parse_model
+from electralab.report.runs import Cell, Runs
 from electralab.report.statistics import Summary
 
 NOTE = "bars: 95 % interval over seeds; dots: seeds; hollow: one seed"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.names import parse_model
 from electralab.report import footnotes
 from electralab.report.markdown import ABSENT, Section, Table, listing, number, summary_columns, with_interval
-from electralab.report.runs import COMPARED, METRICS, UNTRAINED, Cell, Runs, parse_model
+from electralab.report.runs import COMPARED, METRICS, UNTRAINED, Cell, Runs
 from electralab.report.statistics import Summary
 
 

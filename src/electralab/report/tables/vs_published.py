@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.names import parse_model
 from electralab.report import footnotes
 from electralab.report.markdown import Section, Table, count, listing
 from electralab.report.published import SMALL, SMALL_RELEASED, STUDIES, qlora_collapse
 from electralab.report.results import Results
-from electralab.report.runs import FULL, METRICS, Cell, Runs, parse_model
+from electralab.report.runs import FULL, METRICS, Cell, Runs
 from electralab.report.scores import Average, averages, scores
 from electralab.report.tables.published_adapters import methods_differ, nearest, same_collapse, sizes, with_kinds
 

@@ -22,9 +22,8 @@ rule search:
         runtime=1440,
     params:
         spec=lambda w: PLAN.search_spec(w.search),
-        model=lambda w, input: (
-            f"--model {input.model}" if "model" in input.keys() else ""
-        ),
+        start=lambda w, input: named(input, "start"),
+        tokenizer=lambda w, input: named(input, "tokenizer"),
     shell:
-        "python -m electralab search --spec {params.spec:q} --task {input.task} --tokenizer {input.tokenizer}"
-        " {params.model} --threads {threads} --out {output} 2> {log}"
+        "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
+        " --threads {threads} --out {output} 2> {log}"
