@@ -76,6 +76,7 @@ def run(job: Job) -> Outcome:
         metrics={"weights_bytes": weights_bytes(network)},
         parameters={"total": parameters, "trainable": 0},
         checksums={"tokenizer": tokenizer.checksum, "model": source},
+        tokens=0,
         notes=notes,
         mnli_validation=method.mnli_validation,
     )

@@ -64,7 +64,8 @@ class Outcome:
     parameters: dict[str, int]
     checksums: dict[str, str]
     """Of what was read beside the task."""
-    tokens: int = 0
+    tokens: int | None = None
+    """Read in training; None where nothing reads tokens."""
     notes: list[str] = field(default_factory=list)
     mnli_validation: Literal["matched", "matched_and_mismatched"] = "matched"
 

@@ -126,7 +126,7 @@ def read_answers(path: Path) -> Answers:
     """
     try:
         text = dict.fromkeys(("id", "label", "prediction"), str)
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False)  # type: ignore[arg-type]
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False)
         classes = [str(name).removeprefix(SCORE) for name in frame.columns if str(name).startswith(SCORE)]
         numbers = {name: float(number) for number, name in enumerate(classes)}
         labels, predictions = (
