@@ -152,13 +152,11 @@ class Plan:
     def _both_protocols(self) -> bool:
         """Whether a method is run both with one learning rate and with several, its other options being equal."""
         several: dict[tuple[str, str, str], set[bool]] = {}
-        for run in self.finetuning_runs:
-            model, task, _, _ = run
-            settings = json.loads(self.run_spec(*run))["settings"]
-            rates = settings.pop("learning_rates", None)
-            if rates:
-                options = json.dumps(settings, sort_keys=True)
-                several.setdefault((model, task, options), set()).add(len(rates) > 1)
+        for model, task, chain, _ in self.finetuning_runs:
+            settings = self._settings(task, chain)
+            if isinstance(settings, Training):
+                options = settings.model_copy(update={"learning_rates": []}).canonical()
+                several.setdefault((model, task, options), set()).add(len(settings.learning_rates) > 1)
         return any(len(found) == 2 for found in several.values())
 
     @property
@@ -278,15 +276,21 @@ class Plan:
 
     def run_spec(self, model: str, task: str, chain: str, seed: int) -> str:
         """Canonical JSON of one run on a task: of the last link of its chain."""
+        return self._run_spec(model, task, chain, seed).canonical()
+
+    def _run_spec(self, model: str, task: str, chain: str, seed: int) -> RunSpec:
+        run: dict[str, Any] = {"model": model, "task": task, "chain": chain_links(chain), "seed": seed}
+        return RunSpec(settings=self._settings(task, chain), **run, **self._start(model))
+
+    def _settings(self, task: str, chain: str) -> Method:
+        """The last link of a chain as it is run on a task: other tasks' epochs are not this run's business."""
         settings = self._last_link(chain)
-        if isinstance(settings, Training):
-            # Other tasks' epochs are not this run's business.
-            described_task = self.experiment.tasks[task]
-            key = described_task.task if isinstance(described_task, GlueTask) else task
-            epochs = settings.epochs_by_task.get(key, settings.epochs)
-            settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
-        run: dict[str, Any] = {"model": model, "task": task, "seed": seed, "settings": settings}
-        return RunSpec(chain=chain_links(chain), **run, **self._start(model)).canonical()
+        if not isinstance(settings, Training):
+            return settings
+        described = self.experiment.tasks[task]
+        key = described.task if isinstance(described, GlueTask) else task
+        epochs = settings.epochs_by_task.get(key, settings.epochs)
+        return settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
 
     def _start(self, model: str) -> dict[str, Any]:
         """Where a chain starts: downloaded weights, an untrained network, a pretraining made here, or nothing."""
@@ -311,10 +315,10 @@ class Plan:
     def search_spec(self, name: str) -> str:
         """Canonical JSON of a search: its settings, and the run that every trial varies."""
         search = self.experiment.searches[name]
-        base = json.loads(self.run_spec(search.model, search.task, search.method, search.seed))
-        if base["settings"]["kind"] == "full":
-            base["settings"]["save_model"] = False  # a trial is scored and not deployed
-        spec = {"name": name, "settings": search.model_dump(mode="json"), "base": base}
+        base = self._run_spec(search.model, search.task, search.method, search.seed)
+        if isinstance(base.settings, FullFinetuning):  # a trial is scored and not deployed
+            base = base.model_copy(update={"settings": base.settings.model_copy(update={"save_model": False})})
+        spec = {"name": name, "settings": search.without_defaults(), "base": base.without_defaults()}
         return json.dumps(spec, sort_keys=True, separators=(",", ":"))
 
     def search_inputs(self, name: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ BAD = {
     "unknown key": ("pretraining: {tiny: {lerning_rate: 0.1}}", ["pretraining.tiny.lerning_rate", "configuration.md"]),
     "unknown section": ("finetuning: {}", ["'finetuning'", "configuration.md"]),
     "wrong type": ("pretraining: {tiny: {steps: many}}", ["pretraining.tiny.steps", "integer", "many"]),
-    "number as text": ("pretraining: {tiny: {learning_rate: 1e-4}}", ["learning_rate", "1.0e-04"]),
+    "text as number": ("pretraining: {tiny: {learning_rate: fast}}", ["tiny.learning_rate", "number", "'fast'"]),
     "unknown task": (
         "run: {finetuning: [{models: [tiny], tasks: [squad], methods: [quick_full]}]}",
         ["run.finetuning[0].tasks", "'squad'", "boolq"],

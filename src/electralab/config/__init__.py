@@ -11,7 +11,6 @@ from electralab.config.experiment import Experiment, FinetuneRuns
 from electralab.config.loading import json_schema, load_experiment, read_experiment
 from electralab.config.methods import AdapterMethod, FinetuningMethod, Method
 from electralab.config.methods.adapters import (
-    ADAPTER_RECIPES,
     AdaLora,
     Adapter,
     Ia3,
@@ -60,7 +59,6 @@ from electralab.config.text import (
 )
 
 __all__ = [
-    "ADAPTER_RECIPES",
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",

@@ -167,9 +167,9 @@ class Experiment(Strict):
         found = {}
         for values in product(*grid.over.values()):
             options = dict(zip(grid.over, values))
-            method = "_".join([name, *(f"{option}{value}" for option, value in options.items())])
             try:
-                found[method] = type(base).model_validate({**base.model_dump(), **options})
+                method = type(base).model_validate({**base.without_defaults(), **options})
+                found["_".join([name, *(f"{option}{getattr(method, option)}" for option in options)])] = method
             except ValidationError as error:
                 first = error.errors()[0]
                 raise ValueError(f"grids.{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None

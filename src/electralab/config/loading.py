@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,18 +85,8 @@ def _sentence(error: Any, key: str) -> str:
     if error["type"] == "missing":
         return f"config: the key {key!r} is required"
     message = str(error["msg"]).removeprefix("Value error, ")
-    hint = ""
-    if error["type"] in ("float_type", "int_type") and isinstance(value, str) and _is_number(value):
-        hint = f" (YAML reads {value} as text; write it with a dot, for example {float(value):.1e})"
-    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) and not hint else ""
-    return f"config: {key + ': ' if key else ''}{message}{shown}{hint}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
+    return f"config: {key + ': ' if key else ''}{message}{shown}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -156,12 +157,10 @@ class Pretraining(Strict):
         "(paper, table 1). The learning rate is that of the whole run: it has not decayed yet.",
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _recipe_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**RECIPES.get(str(values.get("recipe", "paper")), {}), **values}
-        return values
+    def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the recipe sets."""
+        return RECIPES.get(str(values.get("recipe", "paper")), {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Pretraining:

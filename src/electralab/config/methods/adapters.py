@@ -6,9 +6,10 @@ here and an entry in `electralab/methods/adapters/adapt.py`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from electralab.config.base import Fraction, Positive
 from electralab.config.methods.link import Form
@@ -18,14 +19,10 @@ Rank = Annotated[int, Field(ge=1)]
 # Layers by their role; `electralab/methods/adapters/targets.py` names them for every architecture.
 Role = Literal["query_value", "attention", "attention+ffn", "all-linear"]
 
-# What `as_published` sets when a key is not given: the mistakes that explain published surprises.
-ADAPTER_RECIPES: dict[str, dict[str, Any]] = {
-    "fixed": {},
-    # Efficient ELECTRA timed its adapters unmerged.
-    "as_published": {"merge_for_inference": False},
-}
-# Efficient ELECTRA switched checkpointing on for LoRA and QLoRA alone, and then found them slow to train.
-CHECKPOINTED = ("lora", "rslora", "dora", "qlora")
+# What `as_published` sets when a key is not given: the mistakes that explain published surprises. Efficient ELECTRA
+# timed its adapters unmerged, switched checkpointing on for LoRA and QLoRA alone, and then found them slow to train.
+UNMERGED = {"merge_for_inference": False}
+CHECKPOINTED = {**UNMERGED, "gradient_checkpointing": True}
 
 
 class Adapter(Training):
@@ -33,6 +30,7 @@ class Adapter(Training):
 
     opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
     leaves: ClassVar[Form | None] = "adapter"
+    as_published: ClassVar[dict[str, Any]] = UNMERGED
 
     recipe: Literal["fixed", "as_published"] = Field(
         "fixed", description="`as_published`: with the published mistake, where there is one (docs/methods.md)."
@@ -44,14 +42,10 @@ class Adapter(Training):
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     merge_for_inference: bool = Field(True, description="Fold the adapter into the weights where that is exact.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _recipe_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            recipe = str(values.get("recipe", "fixed"))
-            checkpointed = recipe == "as_published" and values.get("kind") in CHECKPOINTED
-            return {**ADAPTER_RECIPES.get(recipe, {}), "gradient_checkpointing": checkpointed, **values}
-        return values
+    def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What `as_published` sets."""
+        return cls.as_published if values.get("recipe") == "as_published" else {}
 
     @property
     def cannot_merge(self) -> str | None:
@@ -62,6 +56,8 @@ class Adapter(Training):
 class Lora(Adapter):
     """Low-rank adaptation (Hu et al. 2021); `rslora` scales by alpha / sqrt(rank), `dora` learns magnitudes apart."""
 
+    as_published: ClassVar[dict[str, Any]] = CHECKPOINTED
+
     kind: Literal["lora", "rslora", "dora"] = "lora"
     rank: Rank = Field(8, description="Rank of the update.")
     alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
@@ -70,6 +66,8 @@ class Lora(Adapter):
 
 class Qlora(Adapter):
     """LoRA over a model whose linear layers are stored in few bits (Dettmers et al. 2023), through bitsandbytes."""
+
+    as_published: ClassVar[dict[str, Any]] = CHECKPOINTED
 
     kind: Literal["qlora"] = "qlora"
     rank: Rank = Field(8, description="Rank of the update.")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from electralab.config.methods.link import Form
 from electralab.config.methods.training import Training
@@ -84,9 +85,8 @@ class FullFinetuning(Training):
             return "transformers has no ELECTRA with head: huggingface on pooling: mean: change one of them"
         return None
 
-    @model_validator(mode="before")
     @classmethod
-    def _recipe_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**FINETUNING_RECIPES.get(str(values.get("recipe", "paper")), {}), **values}
-        return values
+    def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The recipe's, but for `epochs_by_task` where `epochs` is given: that is meant for every task."""
+        found = FINETUNING_RECIPES.get(str(values.get("recipe", "paper")), {})
+        return {key: value for key, value in found.items() if not (key == "epochs_by_task" and "epochs" in values)}
