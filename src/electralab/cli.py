@@ -116,6 +116,9 @@ def _pretrain(options: argparse.Namespace) -> None:
     device = select_device(options.device)
     record = run_pretraining(spec, options.tokens, options.tokenizer, options.out, options.threads, device)
     metrics = record.metrics
+    if record.status != "ok":
+        print(f"{record.model} seed {record.seed}: {record.status.upper()}: {record.reason}")
+        return
     print(
         f"{record.model} seed {record.seed}: MLM loss {metrics['mlm_loss']:.3f}"
         f" (unigram {metrics['unigram_cross_entropy']:.3f}), RTD AUC {metrics['rtd_auc']:.3f},"

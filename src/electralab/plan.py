@@ -102,7 +102,12 @@ class Plan:
     @property
     def records(self) -> list[str]:
         """The run record of every run, in the order of the results table."""
-        return [record_in(pretraining_folder(*run)) for run in self.pretraining_runs] + self.task_records
+        return self.pretraining_records + self.task_records
+
+    @property
+    def pretraining_records(self) -> list[str]:
+        """Those of the pretrainings."""
+        return [record_in(pretraining_folder(*run)) for run in self.pretraining_runs]
 
     @property
     def task_records(self) -> list[str]:
@@ -227,9 +232,11 @@ class Plan:
         ]
 
     @property
-    def run_models(self) -> list[str]:
-        """Every single model in the library, and what methods without a model are run on."""
-        return [NO_MODEL, *(name for name in self.experiment.model_names() if name not in self.experiment.pretraining)]
+    def run_models(self) -> str:
+        """What the model of a run looks like: any single one, or none for the methods that need none."""
+        models = [name for name in self.experiment.model_names() if name not in self.experiment.pretraining]
+        without = one_of(name for name, method in self.methods.items() if "nothing" in method.opens)
+        return f"{NO_MODEL}(?=/[^/]+/(?:{without})/)|(?:{one_of(models)})(?=/[^/]+/(?!(?:{without})/))"
 
     @property
     def downloaded_models(self) -> list[str]:

@@ -64,7 +64,7 @@ def make_inputs(folder: Path) -> Inputs:
     build_tokenizer(spec, tokenizer, folder / "downloads", corpus)
     build_cache(corpus, tokenizer, tokens, workers=1)
 
-    sources = {"encoder": _write_encoder(folder / "encoder"), "decoder": write_decoder(folder / "decoder", "opt")}
+    sources = {"encoder": write_encoder(folder / "encoder"), "decoder": write_decoder(folder / "decoder", "opt")}
     models = {}
     for kind, source in sources.items():
         _redraw(source / "model.safetensors")
@@ -161,7 +161,7 @@ def _of_predictions(path: Path) -> Numbers:
     return {("answer_to_row", number): float(row[column]) for number, row in enumerate(rows)}
 
 
-def _write_encoder(folder: Path) -> Path:
+def write_encoder(folder: Path) -> Path:
     write_tokenizer(folder)
     config = ElectraConfig(
         vocab_size=35,

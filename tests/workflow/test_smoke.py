@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment, read_experiment
-from electralab.plan import Plan, finetuned_record
+from electralab.names import chain_links, record_in, run_folder
+from electralab.plan import Plan
 from electralab.records import read_record
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -63,7 +64,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def runs_of(*methods: str) -> int:
-    return sum(method in methods for _, _, method, _ in PLAN.finetuning_runs)
+    """Runs of chains that begin with one of these methods: what is made of an artifact is made again with it."""
+    return sum(chain_links(chain)[0] in methods for _, _, chain, _ in PLAN.finetuning_runs)
 
 
 def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
@@ -74,7 +76,7 @@ def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
         assert record.cost.wall_seconds > 0
         assert record.provenance.data
         assert record.synthetic == (record.task == "smoke_word_order")
-        if record.stage == "finetune":
+        if record.stage == "run":
             assert 0 <= record.metrics["accuracy"] <= 1
         if record.stage == "pretrain":
             assert record.extensions == ["position_aware_init", "unigram_warmup"]
@@ -94,10 +96,11 @@ def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
 
 
 def test_adapters_lie_beside_their_records(smoke: Path) -> None:
-    for model, task, method, seed in PLAN.finetuning_runs:
-        folder = (smoke / finetuned_record(model, task, method, seed)).parent
-        kept = sorted(path.name for path in (folder / "adapter").glob("*"))
-        assert kept == ([] if method == "smoke_full" else ["adapter_config.json", "adapter_model.safetensors"])
+    for model, task, chain, seed in PLAN.finetuning_runs:
+        folder = smoke / run_folder(model, task, chain, seed) / "model"
+        weights = {path.name for path in folder.glob("*.safetensors")}
+        whole = PLAN.methods[chain_links(chain)[-1]].leaves == "huggingface"
+        assert weights == {"model.safetensors" if whole else "adapter_model.safetensors"}
     trials = sorted((smoke / "artifacts/searches/smoke_search/trials").glob("*/run.json"))
     assert [read_record(path).status for path in trials] == ["ok"] * 3
     assert len(rows(smoke / "results/smoke/searches.csv")) == 3
@@ -144,12 +147,12 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        ("methods: {smoke_full: {epochs: 2}}", {"finetune": runs_of("smoke_full")}),
+        ("methods: {smoke_full: {epochs: 2}}", {"run": runs_of("smoke_full")}),
         (
             "methods: {smoke_lora: {epochs: 2}}",
-            {"finetune": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
+            {"run": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
         ),
-        ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run_baseline": len(PLAN.baseline_runs)}),
+        ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run": len(PLAN.baseline_runs)}),
         ("methods: {quick_full: {epochs: 9}}", {}),
     ],
     ids=["fine-tuning method", "method of a grid and a search", "baseline", "method that is not used"],
@@ -168,7 +171,7 @@ def test_another_generator_size_runs_only_what_is_new(
     path = overlay("pretraining: {smoke: {generator_sizes: [0.25, 0.5, 1.0]}}")
     planned = jobs(snakemake(smoke, "all", "-n", "--configfile", PRESET, path))
     # The new size, its two fine-tuning seeds on the one task that takes all sizes, and the results.
-    assert (planned.pop("pretrain"), planned.pop("finetune")) == (1, 2)
+    assert (planned.pop("pretrain"), planned.pop("run")) == (1, 2)
     assert set(planned) == {"collect", "table", "figure", "resolved_config"}
 
 

@@ -5,10 +5,8 @@ rule pretrain:
     input:
         unpack(lambda w: PLAN.pretrain_inputs(w.model)),
     output:
-        "artifacts/models/pretrained/{model}/seed-{seed}/evaluation.csv",
-        "artifacts/models/pretrained/{model}/seed-{seed}/discriminator/model.safetensors",
-        "artifacts/models/pretrained/{model}/seed-{seed}/generator/model.safetensors",
-        record="artifacts/models/pretrained/{model}/seed-{seed}/run.json",
+        f"{PRETRAINING}/evaluation.csv",
+        record=names.record_in(PRETRAINING),
     log:
         "logs/pretrain/{model}-seed-{seed}.log",
     benchmark:
@@ -33,7 +31,4 @@ rule pretrain:
 
 rule pretraining:
     input:
-        [
-            f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
-            for model, seed in PLAN.pretraining_runs
-        ],
+        PLAN.pretraining_records,

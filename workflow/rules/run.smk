@@ -16,7 +16,7 @@ rule run:
     message:
         "{wildcards.chain} of {wildcards.model} on {wildcards.task}, seed {wildcards.seed}: {log}"
     wildcard_constraints:
-        model=one_of(PLAN.run_models),
+        model=PLAN.run_models,
         chain=PLAN.run_chains,
     conda:
         "../../envs/electralab.yaml"

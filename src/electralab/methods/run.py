@@ -19,7 +19,7 @@ from electralab.finetune.evaluation import check_labels, evaluate, evaluation_no
 from electralab.finetune.metrics import Floats
 from electralab.finetune.predictions import predictions_name, read_predictions
 from electralab.methods.job import Job, Method
-from electralab.records import Meter, RunRecord, write_record
+from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
 
 # Modules of the kinds that are not called like theirs.
@@ -128,6 +128,7 @@ def _previous(job: Job) -> Path | None:
         UserError: its artifact is missing or damaged.
     """
     if len(job.spec.chain) == 1:
+        _check_pretraining(job)
         return None
     if job.start is None:
         raise UserError(f"{job.spec.title}: name the manifest of what the link before left with --start")
@@ -135,6 +136,14 @@ def _previous(job: Job) -> Path | None:
     if manifest.form is None:
         raise Unsuitable(f"{job.spec.title}: {manifest.method} left nothing to go on from ({manifest.reason})")
     return job.start.parent.parent / predictions_name("validation")
+
+
+def _check_pretraining(job: Job) -> None:
+    """Skip a run whose pretraining came to nothing."""
+    if job.start is not None and job.spec.downloaded is None and job.start.exists():
+        pretraining = read_record(job.start)
+        if pretraining.status != "ok":
+            raise Unsuitable(f"{job.spec.title}: its pretraining is {pretraining.status} ({pretraining.reason})")
 
 
 def _agreement(previous: Path, scored: TaskData, answers: Floats) -> dict[str, float]:

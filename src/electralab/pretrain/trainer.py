@@ -16,7 +16,7 @@ from electralab.config import Pretraining
 from electralab.electra.convert import save_discriminator, save_generator
 from electralab.electra.corruption import mask_tokens
 from electralab.electra.flops import count_parameters, training_flops
-from electralab.errors import UserError
+from electralab.errors import RunFailed, UserError
 from electralab.files import only_writer, sha256
 from electralab.model_files import WEIGHTS, copy_tokenizer
 from electralab.pretrain.checkpoint import Checkpoints
@@ -53,14 +53,22 @@ def run_pretraining(
         threads: CPU threads.
         device: a torch device.
 
+    A run that diverges or does not fit into the GPU's memory is a record with the status `failed` and the reason.
+
     Raises:
-        UserError: inputs do not fit each other, the loss is not finite, or the run was told to stop.
+        UserError: inputs do not fit each other, or the run was told to stop.
     """
     torch.set_num_threads(threads)
     with only_writer(record_path.parent):
         trainer = Trainer(spec, tokens, tokenizer, record_path, threads, torch.device(device))
         trainer.resume()
-        trainer.run()
+        try:
+            trainer.run()
+        except torch.OutOfMemoryError:
+            remedy = "lower batch_size or sequence_length, or raise gradient_accumulation"
+            return trainer.fail(f"the GPU's memory is full at step {trainer.step}: {remedy}")
+        except RunFailed as error:
+            return trainer.fail(str(error))
         return trainer.finish()
 
 
@@ -202,12 +210,7 @@ class Trainer:
         metrics = {
             name: value for name, value in self.rows[-1].items() if isinstance(value, float) and name != "seconds"
         }
-        record = RunRecord(
-            stage="pretrain",
-            model=self.spec.model,
-            seed=self.spec.seed,
-            recipe=settings.recipe,
-            extensions=settings.extensions,
+        record = self._record(
             metrics={
                 **metrics,
                 "tokens_per_second": tokens / self.train_seconds,
@@ -227,12 +230,30 @@ class Trainer:
                 tokens=tokens,
                 bytes_on_disk=sum(path.stat().st_size for path in folder.glob(f"*/{WEIGHTS}")),
             ),
-            provenance=self.meter.provenance(),
-            spec=self.spec.model_dump(mode="json"),
         )
         write_record(self.record_path, record)
         self.checkpoints.remove()
         return record
+
+    def fail(self, reason: str) -> RunRecord:
+        """Write the record of a run that came to nothing; its checkpoints and its curve stay."""
+        History(self.record_path.parent / "evaluation.csv", self.rows).write()
+        record = self._record(status="failed", reason=reason, cost=self.meter.cost())
+        write_record(self.record_path, record)
+        return record
+
+    def _record(self, **known: Any) -> RunRecord:
+        settings = self.settings
+        return RunRecord(
+            stage="pretrain",
+            model=self.spec.model,
+            seed=self.spec.seed,
+            recipe=settings.recipe,
+            extensions=settings.extensions,
+            provenance=self.meter.provenance(),
+            spec=self.spec.model_dump(mode="json"),
+            **known,
+        )
 
     def _evaluated(self, train_loss: float) -> dict[str, Any]:
         return {
@@ -250,8 +271,8 @@ class Trainer:
             return value
         last = self.checkpoints.newest()
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
-        raise UserError(
-            f"{self.label}: the loss is {value} at step {self.step}; {kept}. "
+        raise RunFailed(
+            f"the loss is {value} at step {self.step}; {kept}. "
             "Lower learning_rate or clip_norm of this pretraining, or raise warmup_steps"
         )
 
