@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment, read_experiment
-from electralab.names import chain_links, record_in, run_folder
+from electralab.names import chain_links, run_folder
 from electralab.plan import Plan
 from electralab.records import read_record
 
