@@ -61,9 +61,10 @@ class Builder:
         control: bool = False,
         curve: bool = True,
         status: str = "ok",
+        settings: Pretraining | None = None,
         **metrics: float,
     ) -> Path:
-        settings = Pretraining(
+        settings = settings or Pretraining(
             corpus="prose",
             tokenizer="wordpiece",
             discriminator=SHAPE,
@@ -83,7 +84,7 @@ class Builder:
                 seed=seed,
                 status=status,  # type: ignore[arg-type]
                 reason=None if status == "ok" else "the loss became NaN at step 300",
-                recipe="paper",
+                recipe=settings.recipe,
                 extensions=settings.extensions,
                 metrics=pretraining_metrics(size, seed, control) | metrics if status == "ok" else {},
                 cost=cost(

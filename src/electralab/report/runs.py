@@ -216,9 +216,15 @@ class Runs:
 
     def setting(self, method: str, name: str) -> Any:
         """What a fine-tuning method was told; None where it has no such option."""
-        rows = self.frame[(self.frame["stage"] == "finetune") & (self.frame["method"] == method)]
+        rows = self._of_method.get(method, self.frame[:0])
         values = [value for value in rows[name] if not pd.isna(value) and value != ""]
         return values[0] if values else None
+
+    @cached_property
+    def _of_method(self) -> dict[str, pd.DataFrame]:
+        """Fine-tunings by method: tables ask for their settings thousands of times."""
+        rows = self.frame[self.frame["stage"] == "finetune"]
+        return {str(method): own for method, own in rows.groupby("method")}
 
     def typical(self, cell: Cell, model: str, *columns: str) -> float | None:
         """Median over a model's seeds of the first of these columns that its runs fill."""
