@@ -1,13 +1,14 @@
 # make        set up .venv and run the default experiment
 # make test   set up and run linters, type checks and every test
 # make docs   regenerate the generated documentation
+# make gpu    one page about pretraining on this machine's GPU, in eight minutes; sets nothing up
 # Extra Snakemake arguments: make ARGS="--configfile workflow/presets/smoke.yaml"
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-dev lint test docs
+.PHONY: run setup setup-dev lint test docs gpu
 
 PYTHON ?= python3
 CORES ?= all
@@ -47,3 +48,7 @@ test: setup-dev lint
 
 docs: setup
 	python -m electralab docs
+
+# Needs torch, transformers, tokenizers, numpy, pydantic, pyyaml, safetensors and tqdm, whoever installed them.
+gpu:
+	PYTHONPATH=src $(firstword $(wildcard .venv/bin/python) $(PYTHON)) benchmarks/gpu.py $(ARGS)
