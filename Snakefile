@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from electralab import names
-from electralab.config import load_experiment
+from electralab.config import load_to_run
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, named, one_of
@@ -18,7 +18,7 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 try:
-    PLAN = Plan(load_experiment(config))
+    PLAN = Plan(load_to_run(config, Path(workflow.basedir) / "config.yaml"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

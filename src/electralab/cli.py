@@ -49,10 +49,10 @@ def _spec(kind: Any, text: str) -> Any:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from electralab.config import read_experiment
+    from electralab.config import load_to_run, read_values
     from electralab.plan import Plan
 
-    experiment = read_experiment(options.config)
+    experiment = load_to_run(read_values(options.config), options.config[0])
     print(f"{experiment.name}: valid; {len(Plan(experiment).records)} runs")
 
 

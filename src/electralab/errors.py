@@ -1,4 +1,9 @@
-"""The errors that a user is meant to see, each told in one line."""
+"""The errors that a user is meant to see, each told in one line, and how they suggest a name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -21,3 +26,9 @@ class Unsuitable(UserError):  # noqa: N818
 
     It becomes a record with the status `skipped` and this reason; other runs go on.
     """
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'tiny'?` for a name that is close to an allowed one, or nothing."""
+    nearest = difflib.get_close_matches(name, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""

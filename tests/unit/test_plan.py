@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from electralab.config import load_experiment
+from electralab.config import FullFinetuning, load_experiment
 from electralab.names import NO_MODEL, artifact_in, run_folder
 from electralab.plan import Plan
 from electralab.specs import PretrainSpec, RunSpec
@@ -102,6 +102,18 @@ def test_finetuning_brings_the_pretraining_it_needs() -> None:
     assert inputs["start"] == "artifacts/models/pretrained/net-g50/seed-7/run.json"
 
 
+def test_an_explicit_number_of_epochs_beats_the_recipe() -> None:
+    def glue(values: dict[str, Any]) -> None:
+        values["tasks"]["short"] = {"source": "glue", "task": "rte"}
+
+    def epochs(method: str) -> int:
+        settings = RunSpec.model_validate_json(plan(glue).run_spec("net-g25", "short", method, 0)).settings
+        assert isinstance(settings, FullFinetuning)
+        return settings.epochs
+
+    assert (epochs("full"), epochs("slow")) == (10, 9)
+
+
 def test_tables_and_figures_need_runs() -> None:
     def nothing(values: dict[str, Any]) -> None:
         values["run"] = {}
@@ -133,7 +145,7 @@ def test_editing_a_method_concerns_its_runs() -> None:
 
 
 def test_editing_a_pretraining_concerns_its_runs_and_what_takes_its_shape() -> None:
-    edited = differing(lambda values: values["pretraining"]["net"].update(steps=5))
+    edited = differing(lambda values: values["pretraining"]["net"].update(steps=20_000))
     assert edited == {f"pretrain {run}" for run in plan().pretraining_runs}
     shape = differing(lambda values: values["pretraining"]["net"].update(discriminator={"layers": 3}))
     assert {run for run in shape if run.startswith("run")} == {

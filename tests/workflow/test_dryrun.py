@@ -46,6 +46,7 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakemake: Run) -> None:
+    (tmp_path / "data" / "glue").mkdir(parents=True)  # local data must be there before anything is planned
     done = snakemake(tmp_path, "-n", *overlay(experiment), prefix=without_network())
     expected = plan(experiment)
     jobs = planned_jobs(done)

@@ -8,7 +8,7 @@ library of `config.yaml` and replaces the lists of `run`, so artifacts are share
 
 from electralab.config.base import Strict
 from electralab.config.experiment import Experiment, FinetuneRuns
-from electralab.config.loading import json_schema, load_experiment, read_experiment
+from electralab.config.loading import json_schema, load_experiment, read_experiment, read_values
 from electralab.config.methods import AdapterMethod, FinetuningMethod, Method
 from electralab.config.methods.adapters import (
     AdaLora,
@@ -32,6 +32,7 @@ from electralab.config.methods.merge import Merge
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
+from electralab.config.preflight import load_to_run
 from electralab.config.pretraining import RECIPES, Initialization, Pretraining, Shape
 from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
@@ -57,6 +58,7 @@ from electralab.config.text import (
     Tokenizer,
     TrainedTokenizer,
 )
+from electralab.config.used import used
 
 __all__ = [
     "FINETUNING_RECIPES",
@@ -120,6 +122,9 @@ __all__ = [
     "check_chain",
     "json_schema",
     "load_experiment",
+    "load_to_run",
     "read_experiment",
+    "read_values",
+    "used",
     "with_prefixes",
 ]

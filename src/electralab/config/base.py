@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from electralab.config.notation import meant
+from electralab.errors import did_you_mean
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
 # Keys that decide which form an object takes, and with it the defaults of the others.
@@ -35,7 +38,11 @@ class Strict(BaseModel):
         if not isinstance(values, dict):
             return values
         fields = cls.model_fields
-        read = {key: meant(fields[key].annotation, value) if key in fields else value for key, value in values.items()}
+        unknown = next((key for key in values if key not in fields), None)
+        if unknown is not None:
+            hint = did_you_mean(str(unknown), fields)
+            raise PydanticCustomError("unknown_key", "unknown key '{key}'{hint}", {"key": unknown, "hint": hint})
+        read = {key: meant(fields[key].annotation, value) for key, value in values.items()}
         return {**cls.recipe_defaults(read), **read}
 
     def without_defaults(self) -> dict[str, Any]:

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from itertools import chain, product
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from electralab.config.base import Name, Strict
-from electralab.config.methods import AdapterMethod, Method
-from electralab.config.methods.chains import check_chain, with_prefixes
-from electralab.config.methods.in_context import InContext
-from electralab.config.methods.tfidf import TfidfBaseline
-from electralab.config.methods.training import Training
-from electralab.config.models import DownloadedModel, Model, RandomInitModel
+from electralab.config.base import Name, Seed, Strict
+from electralab.config.checks import check_library, check_run
+from electralab.config.methods import Method
+from electralab.config.methods.chains import with_prefixes
+from electralab.config.models import Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
-from electralab.config.tasks import GlueFolder, Task, WordOrderTask
-from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
-from electralab.names import chain_name, model_name, pretraining_name
+from electralab.config.tasks import GlueFolder, Task
+from electralab.config.text import Corpus, Tokenizer
+from electralab.names import model_name, pretraining_name
 
 
 class FinetuneRuns(Strict):
@@ -36,7 +34,7 @@ class FinetuneRuns(Strict):
         description="Chains of methods: each link goes on from what the one before it left, `[lora, merge, half]`. "
         "Every beginning of a chain is a run of its own, shared by all chains that begin with it.",
     )
-    seeds: list[int] = Field(
+    seeds: list[Seed] = Field(
         [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
     )
 
@@ -54,7 +52,7 @@ class Run(Strict):
     finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
     baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
     searches: list[Name] = Field([], description="Names of searches.")
-    pretraining_seed: int = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
+    pretraining_seed: Seed = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 
 
 class Experiment(Strict):
@@ -73,85 +71,15 @@ class Experiment(Strict):
     run: Run = Run()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Experiment:
-        for name, tokenizer in self.tokenizers.items():
-            if isinstance(tokenizer, TrainedTokenizer):
-                _known(f"tokenizers.{name}.corpus", tokenizer.corpus, self.corpora)
-        for name, task in self.tasks.items():
-            if isinstance(task, WordOrderTask):
-                _known(f"tasks.{name}.corpus", task.corpus, self.corpora)
-        for name, pretraining in self.pretraining.items():
-            _known(f"pretraining.{name}.corpus", pretraining.corpus, self.corpora)
-            _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, self.tokenizers)
-        for name, model in self.models.items():
-            if isinstance(model, RandomInitModel):
-                _known(f"models.{name}.like", model.like, self.pretraining)
-        for name, grid in self.grids.items():
-            _known(f"grids.{name}.method", grid.method, self.methods)
-        for name, search in self.searches.items():
-            _known(f"searches.{name}.model", search.model, self.model_names())
-            _known(f"searches.{name}.task", search.task, self.tasks)
-            _known(f"searches.{name}.method", search.method, self._trained_methods())
-            options = set(type(self.methods[search.method]).model_fields) - {"recipe"}
-            for option in search.space:
-                _known(f"searches.{name}.space", option, options)
-        self._run_names_exist()
+    def _consistent(self) -> Experiment:
+        check_library(self)
+        check_run(self)
         return self
-
-    def _run_names_exist(self) -> None:
-        for name in self.run.pretraining:
-            _known("run.pretraining", name, self.pretraining)
-        for name in self.run.baselines:
-            _known("run.baselines", name, self._baselines())
-        for name in self.run.searches:
-            _known("run.searches", name, self.searches)
-        for index, block in enumerate(self.run.finetuning):
-            where = f"run.finetuning[{index}]"
-            for task in block.tasks:
-                _known(f"{where}.tasks", task, self.tasks)
-            for model in block.models:
-                _known(f"{where}.models", model, self.model_names())
-            self._check_chains(where, block)
-
-    def _check_chains(self, where: str, block: FinetuneRuns) -> None:
-        """Refuse a chain whose links are unknown, do not fit each other, or do not fit a model of the block."""
-        allowed = {*self.methods, *self.grids} - self._baselines()
-        for key, chains in (("methods", [[name] for name in block.methods]), ("chains", block.chains)):
-            for name in chain.from_iterable(chains):
-                _known(f"{where}.{key}", name, allowed)
-        library = self.all_methods()
-        for names in self.chains(block):
-            wrong = check_chain([library[name] for name in names], names)
-            if wrong:
-                raise ValueError(f"{where}: chain {chain_name(names)}: {wrong}")
-            for model in block.models:
-                self._fits(model, names[-1])
-
-    def _fits(self, model: str, method: str) -> None:
-        """The shape of a downloaded model is known only when it is there."""
-        if isinstance(self.models.get(model), DownloadedModel):
-            return
-        params, longest = self.all_methods()[method], self.pretraining_of(model).discriminator.max_positions
-        if isinstance(params, InContext):
-            raise ValueError(f"methods.{method} is for decoders, and {model} is none")
-        if isinstance(params, AdapterMethod) and isinstance(self.models.get(model), RandomInitModel):
-            raise ValueError(f"methods.{method} adapts a pretrained model, and {model} is untrained")
-        if isinstance(params, Training) and params.max_length > longest:
-            raise ValueError(
-                f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
-                f"{model}"
-            )
 
     def chains(self, block: FinetuneRuns) -> list[tuple[str, ...]]:
         """The runs of a block as chains of method names: grids expanded, every beginning of a chain before the rest."""
         written = [[name] for name in block.methods] + block.chains
         return with_prefixes(found for names in written for found in product(*map(self.expanded, names)))
-
-    def _baselines(self) -> set[str]:
-        return {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
-
-    def _trained_methods(self) -> list[str]:
-        return [name for name, method in self.methods.items() if isinstance(method, Training)]
 
     def expanded(self, method: str) -> list[str]:
         """The methods that a name of a block stands for: itself, or every combination of a grid."""
@@ -186,14 +114,18 @@ class Experiment(Strict):
         ]
         return [*self.models, *self.pretraining, *sizes, *snapshots]
 
+    def started_models(self) -> set[str]:
+        """Names that fine-tuning and searches start from, as they are written."""
+        searched = (self.searches[name].model for name in self.run.searches)
+        return {*chain.from_iterable(block.models for block in self.run.finetuning), *searched}
+
+    def finetuned_pretrainings(self) -> set[str]:
+        """Pretrainings of which a model is fine-tuned."""
+        return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
+
     def pretraining_of(self, model: str) -> Pretraining:
         """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""
         described = self.models.get(model)
         if isinstance(described, RandomInitModel):
             return self.pretraining[described.like]
         return self.pretraining[pretraining_name(model)]
-
-
-def _known(where: str, name: str, allowed: Any) -> None:
-    if name not in allowed:
-        raise ValueError(f"{where}: unknown name {name!r}; allowed: {', '.join(sorted(allowed)) or 'none is defined'}")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Fraction, Name, Positive, Strict
+from electralab.config.base import Fraction, Name, Positive, Seed, Strict
 
 Initialization = Literal["normal", "truncated_normal", "position_aware_init"]
 
@@ -71,7 +72,7 @@ class Pretraining(Strict):
         min_length=1,
         description="Generator widths as fractions of the discriminator's, each in (0, 1].",
     )
-    seeds: list[int] = Field([0], min_length=1, description="One pretraining per size and seed.")
+    seeds: list[Seed] = Field([0], min_length=1, description="One pretraining per size and seed.")
 
     sequence_length: Annotated[int, Field(ge=8)] = Field(
         128, description="Tokens per sequence, special tokens included; at most the model's `max_positions`."
@@ -167,6 +168,10 @@ class Pretraining(Strict):
         for size in self.generator_sizes:
             if not 0 < size <= 1:
                 raise ValueError(f"generator size {size:g} is outside (0, 1]")
+        for key in ("generator_sizes", "snapshots"):
+            for one, other in pairwise(sorted(getattr(self, key))):
+                if f"{one * 100:g}" == f"{other * 100:g}":
+                    raise ValueError(f"{key} {one!r} and {other!r} share the name {one * 100:g} %: leave one out")
         if self.sequence_length > self.discriminator.max_positions:
             raise ValueError(
                 f"sequence_length {self.sequence_length} is longer than the model's max_positions "

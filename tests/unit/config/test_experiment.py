@@ -236,6 +236,22 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("name", "My Run", ["name", "'My Run'"]),
         ("name", 3, ["name", "string", "3"]),
         ("corpora", {}, ["bundled_english", "none is defined"]),
+        (
+            "tasks.mine",
+            {"source": "local", "path": "x", "labels": ["a", "b", "a"]},
+            ["tasks.mine.labels", "'a'", "twice"],
+        ),
+        ("tasks.mine", {"source": "local", "path": "x", "labels": [True, False]}, ["tasks.mine.labels[0]", "quote it"]),
+        ("pretraining.tiny.seeds", [0, -1], ["pretraining.tiny.seeds[1]", "greater than or equal to 0", "-1"]),
+        ("searches.quick_search.seed", -1, ["searches.quick_search.seed", "greater than or equal to 0"]),
+        ("pretraining.tiny.warmup_steps", 2400, ["pretraining.tiny.warmup_steps 2400", "2400 steps"]),
+        ("pretraining.tiny.generator_sizes", [0.25, 0.25000001], ["generator_sizes 0.25 and 0.25000001", "25 %"]),
+        ("pretraining.tiny.snapshots", [0.5, 0.1, 0.5], ["snapshots 0.5 and 0.5", "50 %"]),
+        ("models.tiny", {"kind": "package"}, ["models.tiny and pretraining.tiny have one name"]),
+        ("models.no_model", {"kind": "package"}, ["models.no_model", "choose another"]),
+        ("run.pretraining_seed", 5, ["run.pretraining_seed 5", "pretraining.tiny.seeds (0, 1)"]),
+        ("grids", {"tfidf": {"method": "quick_full", "over": {"epochs": [1]}}}, ["methods.tfidf and grids.tfidf"]),
+        ("grids", {"g": {"method": "quick_full", "over": {"epoch": [1]}}}, ["grids.g", "'epoch'", "mean 'epochs'?"]),
     ],
 )
 def test_bad_value_is_one_line_with_key_value_and_remedy(path: str, value: Any, parts: list[str] | None) -> None:
@@ -264,6 +280,40 @@ def test_size_that_is_not_in_the_sweep_is_refused(size: str) -> None:
     values = copy.deepcopy(DEFAULT)
     values["run"]["finetuning"][0]["models"] = [size]
     assert "tiny-g25" in refused(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "meant"),
+    [
+        ("pretraining.tiny.lerning_rate", 0.1, "learning_rate"),
+        ("methods.quick_full.learning_rate", 0.1, "learning_rates"),
+        ("pretraning", {}, "pretraining"),
+        ("run.pretraining", ["tinny"], "tiny"),
+        ("pretraining.tiny.corpus", "bundled_englsh", "bundled_english"),
+        ("searches.quick_search.space", {"rnak": [1]}, "rank"),
+    ],
+)
+def test_the_nearest_name_is_suggested(path: str, value: Any, meant: str) -> None:
+    assert f"; did you mean {meant!r}?" in refused(changed(path, value))
+
+
+def test_what_resembles_nothing_gets_no_suggestion() -> None:
+    assert "did you mean" not in refused(changed("xyzzy", 0))
+
+
+def test_lists_are_counted_in_brackets_everywhere() -> None:
+    values = copy.deepcopy(DEFAULT)
+    values["run"]["finetuning"][2]["seeds"] = [0, "x"]
+    values["corpora"]["bundled_english"]["parts"][0]["dataset"] = []
+    line = refused(values)
+    assert "run.finetuning[2].seeds[1]: " in line
+    assert "'corpora.bundled_english.parts[0].dataset'" in line
+
+
+def test_an_explicit_number_of_epochs_is_meant_for_every_task() -> None:
+    assert FullFinetuning().epochs_by_task == {"rte": 10, "stsb": 10}
+    assert FullFinetuning(epochs=2).epochs_by_task == {}
+    assert FullFinetuning(epochs=2, epochs_by_task={"rte": 4}).epochs_by_task == {"rte": 4}
 
 
 def test_missing_key_is_named() -> None:
