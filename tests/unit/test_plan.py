@@ -336,3 +336,13 @@ def test_editing_a_link_is_told_to_its_own_runs_alone() -> None:
 
     before, after = specs(plan(_with_chains)), specs(plan(edited))
     assert [run for run in before if before[run] != after[run]] == ["run ('minilm', 'boolq', 'lora', 0)"]
+
+
+def test_trials_of_a_full_finetuning_keep_no_model() -> None:
+    def search(values: dict[str, Any]) -> None:
+        space = {"dropout": [0.0, 0.1]}
+        values["searches"] = {"s": {"model": "net-g25", "task": "boolq", "method": "full", "space": space}}
+
+    assert json.loads(plan(search).search_spec("s"))["base"]["settings"]["save_model"] is False
+    kept = RunSpec.model_validate_json(plan(search).run_spec("net-g25", "boolq", "full", 0)).settings
+    assert isinstance(kept, FullFinetuning) and kept.save_model

@@ -152,8 +152,9 @@ def trial_rows(search_json: Path) -> list[dict[str, Any]]:
 
 def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
     """The name of the search, and a fingerprint of all that its scores depend on."""
-    described = spec.model_dump(mode="json", exclude={"settings": {"trials", "timeout_minutes", "log_to"}})
-    described["inputs"] = dict(inputs)
+    described = spec.without_defaults() | {"inputs": dict(inputs)}
+    for unrelated in ("trials", "timeout_minutes", "log_to"):
+        described["settings"].pop(unrelated, None)
     return f"{spec.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
