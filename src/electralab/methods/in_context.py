@@ -23,6 +23,7 @@ from electralab.finetune.decoder.prompts import PromptTokenizer, Template
 from electralab.finetune.evaluation import MISMATCHED
 from electralab.finetune.examples import Integers, evaluation_batches, sample_examples
 from electralab.finetune.metrics import Floats
+from electralab.progress import Progress
 
 BATCH_SIZE = 16
 BETWEEN = "\n\n"  # solved examples
@@ -93,15 +94,14 @@ class InContextReader:
         Raises:
             UserError: the template alone is longer than `max_length`, or the model answers with NaN or infinity.
         """
-        from tqdm import tqdm
-
         self.decoder.eval()
         prompts = self.encode(examples)
         batches = evaluation_batches(np.arange(len(prompts)), prompts.lengths, BATCH_SIZE)
-        answers = [
-            self._answer_batch(prompts, rows)
-            for rows in tqdm(batches, desc=self.run, unit="batch", dynamic_ncols=True, disable=None)
-        ]
+        answers = []
+        with Progress(self.run, len(batches), unit="batch") as progress:
+            for rows in batches:
+                answers.append(self._answer_batch(prompts, rows))
+                progress.update(len(answers))
         result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
         if not np.isfinite(result).all():
             raise UserError(f"{self.run}: the model answers with NaN or infinity: check that its weights are sound")
