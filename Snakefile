@@ -6,6 +6,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from electralab.config import load_experiment
+from electralab.console import hooks
+from electralab.console.owner import own_working_directory
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, one_of
@@ -25,6 +27,7 @@ NAME = PLAN.experiment.name
 PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
 GPUS = gpus_per_job()
 put_interpreter_on_path()
+own_working_directory()
 
 
 report: "workflow/report/workflow.rst"
@@ -46,9 +49,24 @@ include: "workflow/rules/compress.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    hooks.start(PLAN, workflow)
+
+
+onsuccess:
+    hooks.success(PLAN, workflow)
+
+
+onerror:
+    hooks.error(PLAN, workflow)
+
+
 rule all:
+    """The whole experiment: every table and figure."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         f"results/{NAME}/config.resolved.yaml",
+    message:
+        "Every table and figure is there"

@@ -17,10 +17,10 @@ DOWNLOADS = Path("artifacts/downloads")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a mistake of the user's is one line on stderr and exit status 1."""
+    """Run one verb; its exit status, 0 if it has none. A mistake of the user's is one line on stderr and status 1."""
     options = _parser().parse_args(arguments)
     try:
-        options.verb(options)
+        return int(options.verb(options) or 0)
     except UserError as error:
         if options.debug:
             raise
@@ -34,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"electralab: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _spec(kind: Any, text: str) -> Any:
@@ -61,6 +60,12 @@ def _resolve(options: argparse.Namespace) -> None:
     from electralab.files import write_text
 
     write_text(options.out, yaml.safe_dump(json.loads(options.experiment), sort_keys=True, allow_unicode=True))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from electralab.console.status import print_status
+
+    return print_status(options.configfile)
 
 
 def _docs(options: argparse.Namespace) -> None:
@@ -109,13 +114,14 @@ def _pretrain(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
     from electralab.pretrain.trainer import run_pretraining
+    from electralab.progress import print_result
     from electralab.specs import PretrainSpec
 
     spec = _spec(PretrainSpec, options.spec)
     device = select_device(options.device)
     record = run_pretraining(spec, options.tokens, options.tokenizer, options.out, options.threads, device)
     metrics = record.metrics
-    print(
+    print_result(
         f"{record.model} seed {record.seed}: MLM loss {metrics['mlm_loss']:.3f}"
         f" (unigram {metrics['unigram_cross_entropy']:.3f}), RTD AUC {metrics['rtd_auc']:.3f},"
         f" {record.cost.wall_seconds:.0f} s"
@@ -126,12 +132,13 @@ def _finetune(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
     from electralab.methods.run import run_method
+    from electralab.progress import print_result
     from electralab.specs import FinetuneSpec
 
     spec = _spec(FinetuneSpec, options.spec)
     device = select_device(options.device)
     record = run_method(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
-    print(
+    print_result(
         f"{record.model} on {record.task}, {record.method}, seed {record.seed}:"
         f" {record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
     )
@@ -161,10 +168,11 @@ def _search(options: argparse.Namespace) -> None:
 
 def _baseline(options: argparse.Namespace) -> None:
     from electralab.methods.tfidf import run_baseline
+    from electralab.progress import print_result
     from electralab.specs import BaselineSpec
 
     record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
-    print(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")
+    print_result(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -230,7 +238,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"electralab {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="verb")
 
-    def verb(name: str, call: Callable[[argparse.Namespace], None], about: str) -> Callable[..., None]:
+    def verb(name: str, call: Callable[[argparse.Namespace], int | None], about: str) -> Callable[..., None]:
         sub = verbs.add_parser(name, help=about, description=about)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         sub.set_defaults(verb=call)
@@ -244,6 +252,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("validate", _validate, "check a config and its overlays")
     add("--config", nargs="+", default=[Path("config.yaml")], help="config file, then overlays")
+
+    add = verb("status", _status, "tell which runs are done, running, failed and left; status 1 while one has failed")
+    add("--configfile", nargs="+", default=[], help="overlays, as given to snakemake")
 
     add = verb("resolve", _resolve, "write the complete config beside the results")
     add("--experiment", str, help="canonical JSON of the experiment")

@@ -2,6 +2,7 @@
 
 
 rule finetune:
+    """Fine-tune a model on a task and score it."""
     input:
         unpack(lambda w: PLAN.finetune_inputs(w.model, w.task)),
     output:
@@ -14,7 +15,6 @@ rule finetune:
     wildcard_constraints:
         model=one_of(PLAN.finetuned_models),
         method=one_of(PLAN.finetuning_methods),
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -27,12 +27,15 @@ rule finetune:
         model=lambda w, input: (
             f"--model {input.model}" if "model" in input.keys() else ""
         ),
+    message:
+        "Fine-tune {wildcards.model} on {wildcards.task}, {wildcards.method}, seed {wildcards.seed}"
     shell:
         "python -m electralab finetune --spec {params.spec:q} --task {input.task} --tokenizer {input.tokenizer}"
         " {params.model} --threads {threads} --out {output.record} 2> {log}"
 
 
 rule run_baseline:
+    """Score a baseline without a network."""
     input:
         task="artifacts/tasks/{task}/manifest.json",
     output:
@@ -44,7 +47,6 @@ rule run_baseline:
         "logs/baselines/{task}-{method}.benchmark.tsv"
     wildcard_constraints:
         method=one_of(PLAN.baseline_methods),
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -53,14 +55,19 @@ rule run_baseline:
         runtime=60,
     params:
         spec=lambda w: PLAN.baseline_spec(w.task, w.method),
+    message:
+        "Run {wildcards.method} on {wildcards.task}"
     shell:
         "python -m electralab baseline --spec {params.spec:q} --task {input.task} --out {output.record} 2> {log}"
 
 
 rule finetuning:
+    """Target: every fine-tuning and baseline."""
     input:
         [
             record
             for record in PLAN.records
             if not record.startswith("artifacts/models/pretrained")
         ],
+    message:
+        "Every fine-tuning and baseline is there"
