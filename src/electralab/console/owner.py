@@ -36,10 +36,13 @@ def own_working_directory() -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a+", encoding="utf-8")
     except OSError:
-        return
+        try:
+            file = path.open(encoding="utf-8")  # another user's: enough to hold it together
+        except OSError:
+            return
     _held[path] = file
     try:
-        if _alone(file):
+        if file.writable() and _alone(file):
             _clear_locks(file)
         fcntl.flock(file, fcntl.LOCK_SH)  # waits for one that is clearing locks right now
     except OSError:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 START = 8.0  # seconds: Python, PyTorch and reading the inputs
-UNKNOWN = 10.0  # seconds of a job without a spec
+UNKNOWN = 5.0  # seconds of a job without a spec
 FLOPS = {"cpu": 5e10, "gpu": 2e13}  # a second: one core of a server, a data-centre GPU; right within a factor of three
 PARAMETERS = {"downloaded": 2e7, "trained here": 1e6}  # of a model whose shape its spec does not tell
 ROWS = 10_000  # of a task whose size its spec does not tell
