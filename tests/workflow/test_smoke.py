@@ -151,6 +151,7 @@ def test_status_of_a_finished_experiment(smoke: Path, electralab: Run) -> None:
 
 def test_a_change_of_the_command_reruns_nothing(smoke: Path, tmp_path: Path) -> None:
     clone = tmp_path / "clone"
+    clone.mkdir()
     for part in ("Snakefile", "workflow", "profiles", "config.yaml", "reference", "envs"):
         (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, clone / part)
     rule = clone / "workflow" / "rules" / "pretrain.smk"
