@@ -7,6 +7,8 @@ from snakemake.utils import min_version
 
 from electralab import names
 from electralab.config import load_to_run
+from electralab.console import hooks
+from electralab.console.owner import own_working_directory
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, named, one_of
@@ -28,6 +30,7 @@ GPUS = gpus_per_job()
 RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
 PRETRAINING = names.pretraining_folder("{model}", "{seed}")
 put_interpreter_on_path()
+own_working_directory()
 
 
 report: "workflow/report/workflow.rst"
@@ -49,9 +52,24 @@ include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    hooks.start(PLAN, workflow)
+
+
+onsuccess:
+    hooks.success(PLAN, workflow)
+
+
+onerror:
+    hooks.error(PLAN, workflow)
+
+
 rule all:
+    """The whole experiment: every table and figure."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         f"results/{NAME}/config.resolved.yaml",
+    message:
+        "Every table and figure is there"

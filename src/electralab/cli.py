@@ -18,10 +18,10 @@ DOWNLOADS = Path("artifacts/downloads")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a mistake of the user's is one line on stderr and exit status 1."""
+    """Run one verb; its exit status, 0 if it has none. A mistake of the user's is one line on stderr and status 1."""
     options = _parser().parse_args(arguments)
     try:
-        options.verb(options)
+        return int(options.verb(options) or 0)
     except UserError as error:
         if options.debug:
             raise
@@ -35,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"electralab: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _spec(kind: Any, text: str) -> Any:
@@ -62,6 +61,12 @@ def _resolve(options: argparse.Namespace) -> None:
     from electralab.files import write_text
 
     write_text(options.out, yaml.safe_dump(json.loads(options.experiment), sort_keys=True, allow_unicode=True))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from electralab.console.status import print_status
+
+    return print_status(options.configfile)
 
 
 def _docs(options: argparse.Namespace) -> None:
@@ -110,6 +115,7 @@ def _pretrain(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
     from electralab.pretrain.trainer import run_pretraining
+    from electralab.progress import print_result
     from electralab.specs import PretrainSpec
 
     spec = _spec(PretrainSpec, options.spec)
@@ -117,9 +123,9 @@ def _pretrain(options: argparse.Namespace) -> None:
     record = run_pretraining(spec, options.tokens, options.tokenizer, options.out, options.threads, device)
     metrics = record.metrics
     if record.status != "ok":
-        print(f"{record.model} seed {record.seed}: {record.status.upper()}: {record.reason}")
+        print_result(f"{record.model} seed {record.seed}: {record.status.upper()}: {record.reason}")
         return
-    print(
+    print_result(
         f"{record.model} seed {record.seed}: MLM loss {metrics['mlm_loss']:.3f}"
         f" (unigram {metrics['unigram_cross_entropy']:.3f}), RTD AUC {metrics['rtd_auc']:.3f},"
         f" {record.cost.wall_seconds:.0f} s"
@@ -130,6 +136,7 @@ def _run(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
     from electralab.methods.run import Inputs, run_job
+    from electralab.progress import print_result
     from electralab.specs import RunSpec
 
     spec = _spec(RunSpec, options.spec)
@@ -140,7 +147,7 @@ def _run(options: argparse.Namespace) -> None:
         came_to = f"{record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
     else:
         came_to = f"{record.status.upper()}: {record.reason}"
-    print(f"{spec.title}: {came_to}")
+    print_result(f"{spec.title}: {came_to}")
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -226,7 +233,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"electralab {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="verb")
 
-    def verb(name: str, call: Callable[[argparse.Namespace], None], about: str) -> Callable[..., None]:
+    def verb(name: str, call: Callable[[argparse.Namespace], int | None], about: str) -> Callable[..., None]:
         sub = verbs.add_parser(name, help=about, description=about)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         sub.set_defaults(verb=call)
@@ -240,6 +247,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("validate", _validate, "check a config and its overlays")
     add("--config", nargs="+", default=[Path("config.yaml")], help="config file, then overlays")
+
+    add = verb("status", _status, "tell which runs are done, running, failed and left; status 1 while one has failed")
+    add("--configfile", nargs="+", default=[], help="overlays, as given to snakemake")
 
     add = verb("resolve", _resolve, "write the complete config beside the results")
     add("--experiment", str, help="canonical JSON of the experiment")

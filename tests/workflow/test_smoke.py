@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -35,6 +37,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, downloads: P
     (folder / "artifacts" / "downloads").symlink_to(downloads, target_is_directory=True)
     done = snakemake(folder, "--cores", "2", "all", "--configfile", PRESET)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    (folder / "console.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder
 
 
@@ -128,6 +131,40 @@ def test_no_half_written_or_left_over_files(smoke: Path) -> None:
     assert left == []
 
 
+def test_the_console_is_short_and_ends_with_what_came_out(smoke: Path) -> None:
+    lines = (smoke / "console.txt").read_text(encoding="utf-8").splitlines()
+    runs = len(PLAN.records)
+    assert any(line.startswith(f"smoke: {runs} of {runs} runs to do (") for line in lines)
+    assert any(re.match(r"done   smoke-g25 seed 0: MLM loss \d", line) for line in lines)
+    started, ended = (sum(line.startswith(word) for line in lines) for word in ("start  ", "done   "))
+    assert started == ended > runs
+    others = [line for line in lines if not re.match(r"start  |done   | *\d+ % of the work done, ", line)]
+    assert len(others) <= 12
+    last = lines[next(index for index, line in enumerate(lines) if line.startswith("smoke: done after ")) :]
+    assert last[-1].startswith("all on one page: snakemake --cores 1 --report report.html --configfile ")
+    assert len(last) <= 6
+
+
+def test_status_of_a_finished_experiment(smoke: Path, electralab: Run) -> None:
+    done = electralab("status", "--configfile", PRESET, cwd=smoke)
+    assert done.returncode == 0
+    runs = len(PLAN.records)
+    assert done.stdout.startswith(f"smoke: {runs} of {runs} runs done, 0 running, 0 failed, 0 skipped, 0 left; ")
+
+
+def test_a_change_of_the_command_reruns_nothing(smoke: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for part in ("Snakefile", "workflow", "profiles", "config.yaml", "reference", "envs"):
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, clone / part)
+    rule = clone / "workflow" / "rules" / "pretrain.smk"
+    rule.write_text(rule.read_text().replace("python -m electralab", "python  -m electralab"))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", clone / "Snakefile", "-n", "--configfile", PRESET]
+    done = subprocess.run(list(map(str, command)), cwd=smoke, capture_output=True, text=True, check=False)
+    # The published results lie elsewhere now; no run does.
+    assert set(jobs(done)) <= {"table", "figure"}
+
+
 def test_second_run_has_nothing_to_do(smoke: Path, snakemake: Run) -> None:
     done = snakemake(smoke, "--cores", "2", "all", "--configfile", PRESET)
     assert "Nothing to be done" in done.stdout + done.stderr
@@ -139,7 +176,9 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
     figure.unlink()
     done = snakemake(smoke, "results/smoke/figures/generator_size.svg", "--cores", "2", "--configfile", PRESET)
-    assert jobs(done) == {"figure": 1}
+    assert [line for line in done.stderr.splitlines() if line.startswith("start  ")] == [
+        "start  Draw figure generator_size"
+    ]
     assert figure.stat().st_size > 2000
     assert before == {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
 

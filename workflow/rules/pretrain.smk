@@ -2,6 +2,7 @@
 
 
 rule pretrain:
+    """Pretrain a generator and a discriminator."""
     input:
         unpack(lambda w: PLAN.pretrain_inputs(w.model)),
     output:
@@ -14,7 +15,6 @@ rule pretrain:
     wildcard_constraints:
         model=one_of(PLAN.pretrained_models),
     priority: 1  # the longest jobs, for which most others wait
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -24,11 +24,16 @@ rule pretrain:
         runtime=2880,
     params:
         spec=lambda w: PLAN.pretrain_spec(w.model, int(w.seed)),
+    message:
+        "Pretrain {wildcards.model}, seed {wildcards.seed}"
     shell:
         "python -m electralab pretrain --spec {params.spec:q} --tokens {input.tokens} --tokenizer {input.tokenizer}"
         " --threads {threads} --out {output.record} 2> {log}"
 
 
 rule pretraining:
+    """Target: every pretraining."""
     input:
         PLAN.pretraining_records,
+    message:
+        "Every pretraining is there"

@@ -13,8 +13,6 @@ rule run:
         "logs/runs/{model}-{task}-{chain}-seed-{seed}.log",
     benchmark:
         "logs/runs/{model}-{task}-{chain}-seed-{seed}.benchmark.tsv"
-    message:
-        "{wildcards.chain} of {wildcards.model} on {wildcards.task}, seed {wildcards.seed}: {log}"
     wildcard_constraints:
         model=PLAN.run_models,
         chain=PLAN.run_chains,
@@ -29,12 +27,16 @@ rule run:
         spec=lambda w: PLAN.run_spec(w.model, w.task, w.chain, int(w.seed)),
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
+    message:
+        "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
         " --threads {threads} --out {output.record} 2> {log}"
 
 
 rule finetuning:
-    """All runs on tasks."""
+    """Target: every run on a task."""
     input:
         PLAN.task_records,
+    message:
+        "Every run on a task is there"

@@ -32,6 +32,7 @@ from electralab.finetune.examples import Integers, evaluation_batches, sample_ex
 from electralab.finetune.metrics import Floats
 from electralab.methods.base_models import count_positions, load_causal, parameter_count, weights_bytes
 from electralab.methods.job import Job, Outcome
+from electralab.progress import Progress
 
 SCORED_SAMPLE = 0  # the same rows whatever the run's seed, so that runs can be compared row by row
 BATCH_SIZE = 16
@@ -175,15 +176,14 @@ class InContextReader:
             Unsuitable: the template alone is longer than `max_length`.
             RunFailed: the model answers with NaN or infinity.
         """
-        from tqdm import tqdm
-
         self.decoder.eval()
         prompts = self.encode(examples)
         batches = evaluation_batches(np.arange(len(prompts)), prompts.lengths, BATCH_SIZE)
-        answers = [
-            self._answer_batch(prompts, rows)
-            for rows in tqdm(batches, desc=self.run, unit="batch", dynamic_ncols=True, disable=None)
-        ]
+        answers = []
+        with Progress(self.run, len(batches), unit="batch") as progress:
+            for rows in batches:
+                answers.append(self._answer_batch(prompts, rows))
+                progress.update(len(answers))
         result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
         if not np.isfinite(result).all():
             raise RunFailed(f"{self.run}: the model answers with NaN or infinity: check that its weights are sound")

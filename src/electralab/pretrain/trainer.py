@@ -23,7 +23,6 @@ from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
 from electralab.pretrain.history import History
 from electralab.pretrain.optimizer import build_optimizer, set_learning_rate
-from electralab.pretrain.progress import Progress
 from electralab.pretrain.schedule import learning_rate_factor
 from electralab.pretrain.setup import (
     build_batches,
@@ -33,6 +32,7 @@ from electralab.pretrain.setup import (
     smoothed_unigram,
     to_device,
 )
+from electralab.progress import Progress
 from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import PretrainSpec
 from electralab.tokens.cache import TokenCache
@@ -112,6 +112,7 @@ class Trainer:
         self.joint_from = round(self.settings.unigram_warmup * self.settings.steps)
         self.snapshots = {max(1, round(share * self.settings.steps)): share for share in self.settings.snapshots}
         self.step = 0
+        self.losses: tuple[torch.Tensor | None, torch.Tensor] | None = None
         self.train_seconds = 0.0
         self.rows: list[dict[str, Any]] = []
         self.stopped_by: int | None = None
@@ -131,7 +132,8 @@ class Trainer:
         """Train to the last step, evaluating and saving on the way."""
         settings = self.settings
         history = History(self.record_path.parent / "evaluation.csv", self.rows)
-        progress = Progress(self.label, self.step, settings.steps, settings.batch_size * settings.sequence_length)
+        tokens_per_step = settings.batch_size * settings.sequence_length
+        progress = Progress(self.label, settings.steps, done=self.step, tokens_per_step=tokens_per_step)
         previous = {which: signal.signal(which, self._stop) for which in (signal.SIGTERM, signal.SIGINT)}
         try:
             if self.step == 0 and not self.rows:
@@ -147,7 +149,7 @@ class Trainer:
                 saving = last or self.step % settings.checkpoint_every == 0 or self.stopped_by is not None
                 if evaluating or saving or self.device.type == "cpu" or self.step % GPU_READ_EVERY == 0:
                     value = self._finite(loss)
-                    self.train_seconds += progress.update(self.step, value)
+                    self.train_seconds += progress.update(self.step, self._shown_losses())
                 if evaluating:
                     history.add(self._evaluated(value))
                 if saving:
@@ -194,6 +196,7 @@ class Trainer:
             loss = result.loss / settings.gradient_accumulation
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        self.losses = result.mlm_loss, result.rtd_loss
         torch.nn.utils.clip_grad_norm_(self.pair.parameters(), settings.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -264,6 +267,12 @@ class Trainer:
             "train_loss": train_loss,
             **self.evaluate(self.pair),
         }
+
+    def _shown_losses(self) -> str:
+        """The two losses of the latest micro-batch: nobody can read their weighted sum."""
+        assert self.losses is not None
+        mlm, rtd = self.losses
+        return f"RTD {float(rtd):.2f}" if mlm is None else f"MLM {float(mlm):.2f}, RTD {float(rtd):.2f}"
 
     def _finite(self, loss: torch.Tensor) -> float:
         value = float(loss)

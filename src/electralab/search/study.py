@@ -25,6 +25,7 @@ from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
 from electralab.files import read_json, write_json
 from electralab.names import chain_name
+from electralab.progress import print_result
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
 from electralab.search.trial_logs import TrialLog, check_installed, log_trial
@@ -126,7 +127,12 @@ def run_search(
                 wait_for(busy)
             else:
                 break
-        write_json(out, _result(study, spec, folder))
+        result = _result(study, spec, folder)
+        write_json(out, result)
+        best = result["best"]
+        print_result(
+            f"{spec.name}: best of {len(result['trials'])} trials: score {best['score']:.4f}, {_shown(best['options'])}"
+        )
 
 
 def trial_rows(search_json: Path) -> list[dict[str, Any]]:
@@ -290,11 +296,17 @@ def _tell(
     trial.set_user_attr("seconds", record.cost.wall_seconds)
     trial.set_user_attr("reason", reason)
     study.tell(trial, score, state=state)
-    shown = ", ".join(
+    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
+    print(
+        f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {_shown(options)}: {outcome}",
+        file=sys.stderr,
+    )
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items()
     )
-    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
-    print(f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {shown}: {outcome}", file=sys.stderr)
 
 
 # --- the result -------------------------------------------------------------------------------------------------
