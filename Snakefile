@@ -5,6 +5,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from electralab.catalogue import DETAILS, FIGURES, TABLES
 from electralab.config import load_experiment
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path

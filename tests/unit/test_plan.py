@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment
-from electralab.plan import Plan, resolved
+from electralab.plan import Plan
 from electralab.specs import FinetuneSpec, PretrainSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,7 +191,7 @@ def test_random_control_has_the_shape_of_what_it_controls() -> None:
 
 def test_resolved_config_is_the_same_experiment() -> None:
     experiment = load_experiment(DEFAULT)
-    assert load_experiment(yaml.safe_load(yaml.safe_dump(resolved(experiment)))) == experiment
+    assert load_experiment(yaml.safe_load(yaml.safe_dump(experiment.model_dump(mode="json")))) == experiment
 
 
 def _with_glue(values: dict[str, Any]) -> None:
@@ -237,8 +237,12 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
     spec = FinetuneSpec.model_validate_json(found.finetune_spec("minilm", "boolq", "full", 3))
     assert spec.downloaded is not None and spec.random_init is None and spec.pretraining_recipe is None
     # There is no published number of boolq to stand beside.
-    assert found.tables == found.figures == ["glue"]
-    assert found.glue_results == ["tables/glue.csv", "figures/glue.svg"]
+    assert found.tables == found.figures == ["downstream"]
+    folder = f"results/{found.experiment.name}"
+    assert found.results(["downstream", "vs_published"], ["downstream"]) == [
+        *(f"{folder}/tables/downstream.{kind}" for kind in ("csv", "md", "html")),
+        *(f"{folder}/figures/downstream.{kind}" for kind in ("svg", "png")),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -249,9 +253,7 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
         ({"kind": "package"}, ["lora"], False),
     ],
 )
-def test_decoders_get_a_confusion_figure_of_all_their_runs(
-    model: dict[str, Any], methods: list[str], known: bool
-) -> None:
+def test_decoders_get_a_confusion_figure(model: dict[str, Any], methods: list[str], known: bool) -> None:
     def change(values: dict[str, Any]) -> None:
         values["models"]["asked"] = model
         values["methods"] |= {"lora": {"kind": "lora"}, "prompt": {"kind": "in_context"}}
@@ -260,9 +262,6 @@ def test_decoders_get_a_confusion_figure_of_all_their_runs(
     found = plan(change)
     assert ("confusion" in found.figures) == known
     assert "confusion" not in found.tables + plan().figures
-    runs = [f"artifacts/models/finetuned/asked/boolq/{method}/seed-0/run.json" for method in methods]
-    assert found.decoder_records == (runs if known else [])
-    assert found.decoder_tasks == (["artifacts/tasks/boolq/manifest.json"] if known else [])
 
 
 def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> None:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT, MEASURED, stored_bytes
 from electralab.report.published import PublishedMethod, published_method
 from electralab.report.runs import FULL, Cell, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, MEASURED, stored_bytes
 
 SAME_TABLE = ("system", "model_id", "task_id", "metric", "split")
 OPT_STUDY = "opt_adapters"

@@ -11,12 +11,13 @@ from typing import Any
 import pandas as pd
 
 from electralab.report import footnotes
-from electralab.report.markdown import Section, Table, count, listing
+from electralab.report.grid import Section, Table
 from electralab.report.published import SMALL, SMALL_RELEASED, STUDIES, qlora_collapse
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Cell, Runs, parse_model
 from electralab.report.scores import Average, averages, scores
 from electralab.report.tables.published_adapters import methods_differ, nearest, same_collapse, sizes, with_kinds
+from electralab.report.text import count, listing
 
 # What a model without published numbers of its own is shown against: the paper and its authors' code.
 YARDSTICKS = ("electra_paper", "google_electra")
@@ -46,12 +47,14 @@ class Ours:
     seeds: int
 
 
-def vs_published(results: Results) -> Table:
+def table(results: Results) -> Table:
     """Every score of ours with a published counterpart: value, difference, their protocol, comparable or not, why.
 
     A method stands beside published ones of its kind. Adapters also stand beside what is trained and stored in theirs.
     """
     runs, published = results.runs, with_kinds(results.published)
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning run")
     rows = []
     for ours in our_numbers(runs):
         ids = published_ids(runs, ours.model)
@@ -64,9 +67,7 @@ def vs_published(results: Results) -> Table:
     heads = ["Task", "Method", "Ours", "Published", "Difference", "Their model", "Their method", "Source"]
     heads += ["Their protocol", "Comparable"]
     sections = [
-        Section(
-            runs.title(str(model)), heads, [_text(row) for row in own.to_dict("records")], text=[heads[1], *heads[5:]]
-        )
+        Section(runs.title(str(model)), heads, [_text(row) for row in own.to_dict("records")], [heads[1], *heads[5:]])
         for model, own in frame.groupby("model", sort=False)
     ]
     about = (
@@ -130,15 +131,9 @@ def published_ids(runs: Runs, model: str) -> tuple[str, ...]:
     """The `model_id` of published rows about a model: its hub id, or ELECTRA-Small for one of that shape."""
     if runs.is_downloaded(model):
         return (runs.origins[model],)
-    own = _pretraining(runs, model)
-    small = own is not None and (own["layers"], own["hidden_size"]) == SMALL_SHAPE
+    shape = [runs.pretraining_setting(model, f"discriminator.{name}") for name in ("layers", "hidden_size")]
+    small = tuple(shape) == SMALL_SHAPE
     return (SMALL, SMALL_RELEASED) if small else ()
-
-
-def _pretraining(runs: Runs, model: str) -> Any:
-    """The row of the pretraining that a model comes from, a snapshot's included."""
-    rows = runs.frame[(runs.frame["stage"] == "pretrain") & (runs.frame["model"] == model.partition("-at")[0])]
-    return None if rows.empty else rows.iloc[0]
 
 
 def _same_model(model_id: str, ids: Sequence[str]) -> bool:
@@ -253,8 +248,8 @@ def judge(runs: Runs, ours: Ours, theirs: Mapping[Hashable, Any], ids: Sequence[
 
 
 def _pretraining_differs(runs: Runs, model: str, theirs: Mapping[Hashable, Any]) -> list[str]:
-    own = _pretraining(runs, model)
-    corpus, steps, done = str(own["corpus"]), int(own["steps"]), parse_model(model).done
+    corpus, steps = (runs.pretraining_setting(model, name) for name in ("corpus", "steps"))
+    done = parse_model(model).done
     steps = round(steps * done / 100)
     corpus_there = str(theirs["pretraining_corpus"]) or "a corpus not stated"
     steps_there = theirs["pretraining_steps"]
