@@ -6,6 +6,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
 from electralab import names
+from electralab.catalogue import DETAILS, FIGURES, TABLES
 from electralab.config import load_to_run
 from electralab.console import hooks
 from electralab.console.owner import own_working_directory

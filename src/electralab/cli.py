@@ -15,6 +15,7 @@ from electralab.errors import UserError
 from electralab.names import NO_MODEL
 
 DOWNLOADS = Path("artifacts/downloads")
+PUBLISHED = Path("reference/published_results.csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -171,16 +172,10 @@ def _search(options: argparse.Namespace) -> None:
 
 
 def _collect(options: argparse.Namespace) -> None:
-    from electralab.report.collect import collect, write_confusions, write_searches
+    from electralab.report.collect import collect
+    from electralab.report.sources import read_sources
 
-    collect(options.records, options.runs, options.curves, options.comparisons, options.preset)
-    trials = []
-    if options.trials:
-        from electralab.search.study import trial_rows
-
-        trials = [row for search in options.trials for row in trial_rows(search)]
-    write_searches(trials, options.searches)
-    write_confusions(options.decoders, options.tasks, options.confusions)
+    collect(read_sources(options.records, options.searches, options.tasks), options.results)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -192,32 +187,17 @@ def _submission(options: argparse.Namespace) -> None:
 
 
 def _table(options: argparse.Namespace) -> None:
-    from electralab.report.tables import make_table
+    from electralab.report.make import make_table
+    from electralab.report.results import Results
 
-    make_table(
-        options.name,
-        options.runs,
-        options.comparisons,
-        options.published,
-        options.csv,
-        options.markdown,
-        options.searches,
-    )
+    make_table(options.name, Results(options.results, options.published), options.results / "tables" / options.name)
 
 
 def _figure(options: argparse.Namespace) -> None:
-    from electralab.report.figures import make_figure
+    from electralab.report.make import make_figure
+    from electralab.report.results import Results
 
-    make_figure(
-        options.name,
-        options.runs,
-        options.curves,
-        options.published,
-        options.svg,
-        options.png,
-        options.searches,
-        options.confusions,
-    )
+    make_figure(options.name, Results(options.results, options.published), options.results / "figures" / options.name)
 
 
 def _limit_threads(threads: int) -> None:
@@ -316,36 +296,17 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")
-    add("--preset", str)
-    add("--runs")
-    add("--curves")
-    add("--comparisons")
-    add("--trials", nargs="*", help="results of searches")
-    add("--searches")
-    add("--decoders", nargs="*", default=[], help="run records of decoders, for their confusion matrices")
-    add("--tasks", nargs="*", default=[], help="manifests of their tasks")
-    add("--confusions")
+    add("--searches", nargs="*", default=[], help="results of searches")
+    add("--tasks", nargs="*", default=[], help="manifests of the tasks, which name their classes")
+    add("--results", help="folder of the results, with the name of the experiment")
 
     add = verb("submission", _submission, "pack test predictions for the GLUE server")
     add("records", nargs="*")
     add("--out")
 
-    add = verb("table", _table, "write one table")
-    add("name", str)
-    add("--runs")
-    add("--comparisons")
-    add("--searches", default=None, help="trials of searches")
-    add("--published", help="published results, for the tables that show them")
-    add("--csv")
-    add("--markdown")
-
-    add = verb("figure", _figure, "draw one figure")
-    add("name", str)
-    add("--runs")
-    add("--curves")
-    add("--searches", default=None, help="trials of searches")
-    add("--confusions", default=None, help="confusion matrices of decoders")
-    add("--published", help="published results, for the figures that show them")
-    add("--svg")
-    add("--png")
+    for name, call, about in (("table", _table, "write one table"), ("figure", _figure, "draw one figure")):
+        add = verb(name, call, about)
+        add("name", str)
+        add("--results", help="folder that `collect` wrote; the files go below it")
+        add("--published", default=PUBLISHED, help="published results")
     return parser

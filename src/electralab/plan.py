@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from electralab.catalogue import FIGURE_FILES, FIGURES, TABLE_FILES, TABLES, chosen
 from electralab.config import (
     AdapterMethod,
     DownloadedModel,
@@ -38,6 +39,7 @@ from electralab.names import (
     parse_model,
     pretraining_folder,
     record_in,
+    results_folder,
     run_folder,
     search_result,
     task_manifest,
@@ -119,42 +121,39 @@ class Plan:
         """What the experiment's searches write."""
         return [search_result(name) for name in self.experiment.run.searches]
 
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """What the experiment has: stages, kinds of its methods, and what else `electralab.catalogue` asks for."""
+        used = {chain for _, _, chain, _ in self.finetuning_runs}
+        methods = [self._last_link(chain) for chain in used]
+        grids = (
+            used & set(self.experiment.expanded(name))
+            for name, grid in self.experiment.grids.items()
+            if set(grid.over) == {"rank", "alpha"}
+        )
+        there = {
+            "pretraining": self.pretraining_runs,
+            "finetuning": self.finetuning_runs,
+            "glue": any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs),
+            "adapter": any(isinstance(method, AdapterMethod) for method in methods),
+            "decoder": self._has_decoder(),
+            "grid": any(grids),
+            "search": self.experiment.run.searches,
+            "two_protocols": self._has_both_protocols(),
+        }
+        return frozenset({method.kind for method in methods} | {kind for kind, found in there.items() if found})
+
     @property
     def tables(self) -> list[str]:
         """Names of the tables that the experiment's runs can fill."""
-        pretraining = ["pretraining", "generator_size", "efficiency"] if self.pretraining_runs else []
-        glue = any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs)
-        glue_tables = (["glue"] if self._whole_models else []) + (["vs_published"] if glue else [])
-        protocols = ["protocols"] if self._both_protocols else []
-        return pretraining + glue_tables + self._method_reports + protocols
+        return chosen(TABLES, self.kinds)
 
     @property
     def figures(self) -> list[str]:
         """Names of the figures that the experiment's runs can fill."""
-        pretraining = ["training_curves", "generator_size"] if self.pretraining_runs else []
-        confusion = ["confusion"] if self.decoder_records else []
-        return pretraining + (["glue"] if self._whole_models else []) + self._method_reports + confusion
+        return chosen(FIGURES, self.kinds)
 
-    @property
-    def _whole_models(self) -> bool:
-        """Whether a model is fine-tuned whole, which is how models are compared."""
-        return any(isinstance(self._last_link(run[2]), FullFinetuning) for run in self.finetuning_runs)
-
-    @property
-    def _method_reports(self) -> list[str]:
-        """Tables and figures about methods: adapters, a grid over rank and alpha, searches."""
-        used = {chain for _, _, chain, _ in self.finetuning_runs}
-        adapters = any(isinstance(self._last_link(chain), AdapterMethod) for chain in used)
-        grids = [
-            name
-            for name, grid in self.experiment.grids.items()
-            if set(grid.over) == {"rank", "alpha"} and used & set(self.experiment.expanded(name))
-        ]
-        names = {"adapters": adapters, "lora_grid": grids, "search": self.experiment.run.searches}
-        return [name for name, there in names.items() if there]
-
-    @property
-    def _both_protocols(self) -> bool:
+    def _has_both_protocols(self) -> bool:
         """Whether a method is run both with one learning rate and with several, its other options being equal."""
         several: dict[tuple[str, str, str], set[bool]] = {}
         for model, task, chain, _ in self.finetuning_runs:
@@ -164,33 +163,27 @@ class Plan:
                 several.setdefault((model, task, options), set()).add(len(settings.learning_rates) > 1)
         return any(len(found) == 2 for found in several.values())
 
-    @property
-    def decoder_records(self) -> list[str]:
-        """The run records of decoders."""
-        return [record_in(run_folder(*run)) for run in self.finetuning_runs if run[0] in self._decoders]
+    def _has_decoder(self) -> bool:
+        """Whether a model is known to be a decoder before it is there: of such a package, or asked in context."""
+        for name, _, chain, _ in self.finetuning_runs:
+            model = self.experiment.models.get(name)
+            packaged = isinstance(model, PackageModel) and model.package in DECODER_PACKAGES
+            if packaged or isinstance(self._last_link(chain), InContext):
+                return True
+        return False
+
+    def results(self, tables: Iterable[str], figures: Iterable[str] = ()) -> list[str]:
+        """Every file of these tables and figures, of those that the experiment has."""
+        folder = results_folder(self.experiment.name)
+        files = [f"tables/{name}.{kind}" for name in self.tables if name in tables for kind in TABLE_FILES]
+        files += [f"figures/{name}.{kind}" for name in self.figures if name in figures for kind in FIGURE_FILES]
+        return [f"{folder}/{file}" for file in files]
 
     @property
-    def decoder_tasks(self) -> list[str]:
-        """The manifests of the tasks that decoders answer."""
-        tasks = {task for model, task, *_ in self.finetuning_runs if model in self._decoders}
+    def finetuned_tasks(self) -> list[str]:
+        """The manifests of the tasks that models are fine-tuned on."""
+        tasks = {task for _, task, _, _ in self.finetuning_runs}
         return [task_manifest(task) for task in sorted(tasks)]
-
-    @cached_property
-    def _decoders(self) -> set[str]:
-        """What is known to be a decoder before it is there: models of such a package, or asked in context."""
-        packaged = {
-            name
-            for name, model in self.experiment.models.items()
-            if isinstance(model, PackageModel) and model.package in DECODER_PACKAGES
-        }
-        asked = {model for model, _, chain, _ in self.finetuning_runs if isinstance(self._last_link(chain), InContext)}
-        return packaged | asked
-
-    @property
-    def glue_results(self) -> list[str]:
-        """What the named target `glue` makes, under `results/<name>/`."""
-        tables = [f"tables/{name}.csv" for name in self.tables if name in ("glue", "vs_published")]
-        return tables + [f"figures/{name}.svg" for name in self.figures if name == "glue"]
 
     @property
     def submitted_models(self) -> list[str]:

@@ -220,7 +220,7 @@ def test_report_is_one_offline_page_with_every_result(smoke: Path, snakemake: Ru
     assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
     html = page.read_text(encoding="utf-8")
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?://", html)
-    for name in [*(f"{table}.csv" for table in PLAN.tables), *(f"{figure}.svg" for figure in PLAN.figures)]:
+    for name in [*(f"{table}.html" for table in PLAN.tables), *(f"{figure}.svg" for figure in PLAN.figures)]:
         assert name in html
 
 

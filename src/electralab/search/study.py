@@ -23,7 +23,7 @@ from pydantic import ValidationError, model_validator
 
 from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
-from electralab.files import read_json, write_json
+from electralab.files import write_json
 from electralab.names import chain_name
 from electralab.progress import print_result
 from electralab.records import Meter, RunRecord, read_record, write_record
@@ -133,27 +133,6 @@ def run_search(
         print_result(
             f"{spec.name}: best of {len(result['trials'])} trials: score {best['score']:.4f}, {_shown(best['options'])}"
         )
-
-
-def trial_rows(search_json: Path) -> list[dict[str, Any]]:
-    """One row per trial: search, trial, status (ok, failed, pruned), score, seconds, seed, `param.<option>` as drawn,
-    and `importance.<option>`, the same in every row.
-
-    An importance is the share of the scores' variance that an option explains on its own, None where scores do not
-    vary. Only trials that are ok have a score.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    found = read_json(search_json)
-    importances = {f"importance.{option}": found["importances"].get(option) for option in found["settings"]["space"]}
-    return [
-        {"search": found["name"]}
-        | {key: trial[key] for key in ("trial", "status", "score", "seconds", "seed")}
-        | {f"param.{option}": value for option, value in trial["options"].items()}
-        | importances
-        for trial in found["trials"]
-    ]
 
 
 def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
@@ -322,7 +301,7 @@ def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, An
         {
             "trial": trial.number,
             "status": STATUS[trial.state],
-            "score": trial.value if trial.state is TrialState.COMPLETE else None,
+            "score": _last_score(trial),
             "seconds": trial.user_attrs["seconds"],
             "seed": spec.settings.seed,
             "options": {name: trial.params[name] for name in spec.settings.space},
@@ -349,6 +328,13 @@ def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, An
         "counts": {status: counts[status] for status in STATUS.values()},
         "trials": trials,
     }
+
+
+def _last_score(trial: optuna.trial.FrozenTrial) -> float | None:
+    """The score of a trial that ended well, the last one of a trial that was stopped early, none of a failed one."""
+    if trial.state is TrialState.PRUNED and trial.intermediate_values:
+        return trial.intermediate_values[max(trial.intermediate_values)]
+    return trial.value if trial.state is TrialState.COMPLETE else None
 
 
 def importances(space: Mapping[str, Range | list[Any]], scored: list[dict[str, Any]]) -> dict[str, float]:

@@ -21,7 +21,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from electralab.config import Lora, Range, Search
 from electralab.errors import UserError
 from electralab.records import Meter, RunRecord, read_record, write_record
-from electralab.search.study import Report, SearchSpec, TrialPruned, importances, run_search, trial_rows
+from electralab.report.details.searches import trials
+from electralab.search.study import Report, SearchSpec, TrialPruned, importances, run_search
 from electralab.specs import RunSpec
 
 SPACE = {
@@ -254,7 +255,7 @@ def test_median_pruning_stops_what_is_below_the_median(tmp_path: Path) -> None:
         if below:
             assert trial["status"] == "pruned"
             assert len(scores) == below[0] + 1
-            assert trial["score"] is None
+            assert trial["score"] == scores[-1]
             assert (record.status, record.reason) == ("skipped", trial["reason"])
             assert f"stopped after epoch {below[0] + 1}" in trial["reason"]
         else:
@@ -318,7 +319,7 @@ def test_no_importance_where_scores_do_not_vary(scores: list[float]) -> None:
 
 def test_rows_of_a_report(tmp_path: Path) -> None:
     found = searched(tmp_path, trials=10, space={"rank": [-1, 4, 8], "alpha": [4.0, 16.0]})
-    rows = trial_rows(tmp_path / "search.json")
+    rows = trials(tmp_path / "search.json")
     columns = ["search", "trial", "status", "score", "seconds", "seed"]
     assert {tuple(row) for row in rows} == {
         (*columns, "param.alpha", "param.rank", "importance.alpha", "importance.rank")

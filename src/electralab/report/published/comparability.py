@@ -11,11 +11,11 @@ import pandas as pd
 
 from electralab.config import FullFinetuning, Pretraining, Strict
 from electralab.names import parse_model
-from electralab.report.markdown import count, listing
+from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT
 from electralab.report.published.ours import Ours, pretraining_options
 from electralab.report.published.reference import same_model
 from electralab.report.runs import FULL, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT
+from electralab.report.text import count, listing
 
 # MNLI's validation sets, and how sources that do not report the matched one are told apart.
 MNLI_VARIANTS = {

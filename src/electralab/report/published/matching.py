@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.report.entries import MEASURED, stored_bytes
 from electralab.report.published.comparability import MNLI_VARIANTS, Verdict, judge, judge_size
 from electralab.report.published.ours import Ours, has_adapters, our_numbers, published_ids
 from electralab.report.published.reference import SMALL, SMALL_RELEASED, about, studies
 from electralab.report.runs import FULL, Runs
-from electralab.report.tables.adapters import MEASURED, stored_bytes
 
 # What a model without published numbers of its own is shown against: the paper and its authors' code.
 YARDSTICKS = ("electra_paper", "google_electra")

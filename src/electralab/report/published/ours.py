@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from electralab.config import Shape
+from electralab.names import whole_run
 from electralab.report.published.reference import SMALL, SMALL_RELEASED
 from electralab.report.runs import FULL, Cell, Runs
 from electralab.report.scores import AVERAGES, Average, Score, averages, scores
@@ -79,9 +80,12 @@ def published_ids(runs: Runs, model: str) -> tuple[str, ...]:
 
 def pretraining_options(runs: Runs, model: str) -> dict[str, Any]:
     """What the pretraining that a model comes from was told, a snapshot's included; without what runs do not say."""
-    rows = runs.frame[(runs.frame["stage"] == "pretrain") & (runs.frame["model"] == model.partition("-at")[0])]
-    told = rows.iloc[0].to_dict() if len(rows) else {}
-    return {str(name): value for name, value in told.items() if not pd.isna(value) and value != ""}
+    rows = runs.pretrainings[runs.pretrainings["model"] == whole_run(model)]
+    row = rows.iloc[0].to_dict() if len(rows) else {}
+    told = {str(name): value for name, value in row.items() if not pd.isna(value) and value != ""}
+    for prefix in ("spec.settings.", "spec.settings.discriminator."):
+        told |= {name.removeprefix(prefix): value for name, value in told.items() if name.startswith(prefix)}
+    return told
 
 
 def has_adapters(runs: Runs, ours: Ours) -> bool:

@@ -7,14 +7,16 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.catalogue import TABLES
 from electralab.report import footnotes
-from electralab.report.markdown import Section, Table, listing
+from electralab.report.grid import Section, Table
 from electralab.report.published import qlora_collapse
 from electralab.report.published.comparability import Verdict
 from electralab.report.published.matching import YARDSTICKS, pairs
 from electralab.report.published.ours import Ours
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Runs
+from electralab.report.text import listing
 
 COLUMNS = (
     *("row", "model", "task_id", "metric", "method", "recipe", "seeds", "ours"),
@@ -27,12 +29,14 @@ HEADS = (
 )
 
 
-def vs_published(results: Results) -> Table:
+def table(results: Results) -> Table:
     """Every score of ours with a published counterpart: value, difference, their protocol, comparable or not, why.
 
     A method stands beside published ones of its kind. Adapters also stand beside what is trained and stored in theirs.
     """
-    runs, title = results.runs, "Beside published results"
+    runs, title = results.runs, TABLES["vs_published"].title
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning run")
     found = list(pairs(runs, results.published))
     frame = pd.DataFrame([_row(runs, *pair) for pair in found], columns=list(COLUMNS))
     if not found:

@@ -1,27 +1,21 @@
-"""Table `glue`: every fine-tuned model on every task, over seeds, with GLUE's averages."""
+"""Table `downstream`: every fine-tuned model on every task, over seeds, with GLUE's averages."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
-import pandas as pd
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from electralab.report import footnotes
-from electralab.report.collect import NOTE_SEPARATOR
 from electralab.report.comparisons import RESAMPLES
-from electralab.report.markdown import ABSENT, Section, Table, listing, number
+from electralab.report.flatten import NOTE_SEPARATOR
+from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.scores import AVERAGES, ELSEWHERE, Average, Score, averages, scores
-from electralab.report.tables.score_cells import score_text, summary_fields
+from electralab.report.statistics import Summary
+from electralab.report.tables.score_cells import score_text
+from electralab.report.text import ABSENT, listing, number
 
-COLUMNS = (
-    *("row", "model", "task", "task_id", "glue", "method", "metric", "seeds"),
-    *("median", "mean", "low", "high", "worst", "best"),
-    *("degenerate_runs", "majority_rate", "at_or_below_majority"),
-    *("train_rows", "official_train_rows", "validation_rows", "official_validation_rows"),
-)
 SHOWN_PAIRS = 6  # a footnote names this many; comparisons.csv holds all
 WNLI_TRAP = (
     "WNLI's validation rows reuse sentences of its training rows with the opposite label, so a model that learns the "
@@ -29,9 +23,30 @@ WNLI_TRAP = (
 )
 
 
-def glue(results: Results) -> Table:
-    """Model by task: median over seeds with the interval of the mean; then every cell with best, worst and mean."""
-    runs = results.runs
+class Line(NamedTuple):
+    """A model's number on one task, or its average over a set of tasks, which has neither majority class nor rows."""
+
+    model: str
+    score: Score | Average
+    method: str
+    metric: str
+    over_seeds: Summary | None
+
+    @property
+    def cell(self) -> Cell | None:
+        """The task and method behind one score; None behind an average."""
+        return self.score.cell if isinstance(self.score, Score) else None
+
+
+def table(results: Results) -> Table:
+    """Model by task: the score over seeds; then every cell with smallest and largest.
+
+    Raises:
+        UserError: the experiment fine-tunes no model whole.
+    """
+    runs = results.whole
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning of a whole model")
     every, of_sets = scores(runs), averages(runs)
     is_glue = any(score.glue for score in every)
     sections = []
@@ -41,26 +56,25 @@ def glue(results: Results) -> Table:
             sections.append(_grid(runs, heading, shown))
         if of_sets and wanted:
             sections.append(_averages(runs, of_sets))
-    rows = [_columns(runs, score, model) for score in every for model in runs.finetuned_models]
-    rows = [row for row in rows if row["seeds"]]
-    if rows:
-        sections.append(_every_cell(rows))
-    rows += [_average_columns(runs, average) for average in of_sets]
-    return Table(
-        "GLUE" if is_glue else "Downstream tasks",
-        _about(runs, is_glue),
-        pd.DataFrame(rows, columns=list(COLUMNS)),
-        sections,
-        _notes(results, every),
-    )
+    lines = [
+        Line(model, score, score.cell.method, score.metric, score.summary(runs, model))
+        for score in every
+        for model in runs.finetuned_models
+    ]
+    lines = [line for line in lines if line.over_seeds]
+    columns = _columns(runs)
+    if lines:
+        sections.append(section("Every cell over its seeds", lines, columns))
+    lines += [Line(of.model, of, of.method, "mean", of.over_seeds) for of in of_sets]
+    return Table("Downstream tasks", _about(runs, is_glue), frame(lines, columns), sections, _notes(results, every))
 
 
 def _about(runs: Runs, is_glue: bool) -> str:
     kinds = "Other tasks stand in their own section and in no average." if is_glue else "None of these tasks is GLUE's."
     one = " One seed gives no interval, and such a cell says n=1." if _single_seeds(runs) else ""
     return (
-        f"{footnotes.measured(runs.finetuned, 'fine-tunings')} Validation scores: the median over seeds, in brackets "
-        "the 95 % interval of the mean over them (Student t, each model by itself), and the number of seeds n."
+        f"{footnotes.measured(runs.finetuned, 'fine-tunings')} Validation scores: the mean over seeds, in brackets "
+        "its 95 % interval (Student t, each model by itself), and the number of seeds n."
         f"{one} Accuracy where a heading names no other metric. {kinds}"
     )
 
@@ -100,55 +114,64 @@ def _majority(runs: Runs, score: Score) -> float | None:
 
 def _averages(runs: Runs, of_sets: Sequence[Average]) -> Section:
     rows = [
-        [runs.title(average.model), average.id, average.method, score_text(average.over_seeds, average.value)]
-        for average in of_sets
+        [runs.title(average.model), average.id, average.method, score_text(average.over_seeds)] for average in of_sets
     ]
-    return Section("Averages", ["Model", "Set", "Method", "Mean of the medians"], rows, text=("Set", "Method"))
+    return Section("Averages", ["Model", "Set", "Method", "Mean"], rows, left=("Set", "Method"))
 
 
-def _columns(runs: Runs, score: Score, model: str) -> dict[str, Any]:
-    summary, cell = score.summary(runs, model), score.cell
-    row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "task_id": score.id}
-    row |= {"glue": score.glue, "method": cell.method, "metric": score.metric} | summary_fields(summary)
-    row["degenerate_runs"] = runs.degenerate_runs(cell, model)
-    row["majority_rate"] = runs.task_value(cell.task, "majority_rate")
-    row["at_or_below_majority"] = score.id != "ax" and runs.at_majority(cell, model)
-    of_validation = score.id not in ELSEWHERE
-    for name in ("train_rows", "official_train_rows", "validation_rows", "official_validation_rows"):
-        if of_validation or "validation" not in name:
-            row[name] = next(iter(runs.by_seed(cell, model, name).values()), None)
-    return row
+def _columns(runs: Runs) -> list[Column[Line]]:
+    def of_cell(value: Callable[[Cell, str], Any]) -> Callable[[Line], Any]:
+        return lambda line: None if line.cell is None else value(line.cell, line.model)
 
+    def rows(split: str) -> Callable[[Line], Any]:
+        def first(line: Line) -> Any:
+            if line.cell is None or (line.score.id in ELSEWHERE and "validation" in split):
+                return None
+            return next(iter(runs.by_seed(line.cell, line.model, split).values()), None)
 
-def _average_columns(runs: Runs, average: Average) -> dict[str, Any]:
-    row: dict[str, Any] = {"row": runs.title(average.model), "model": average.model, "task_id": average.id}
-    row |= {"glue": True, "method": average.method, "metric": "mean"}
-    return row | summary_fields(average.over_seeds) | {"median": average.value}
+        return first
 
+    def at_majority(line: Line) -> bool | None:
+        return None if line.cell is None else line.score.id != "ax" and runs.at_majority(line.cell, line.model)
 
-def _every_cell(rows: Sequence[dict[str, Any]]) -> Section:
-    heads = ["Task", "Model", "Method", "Metric", "Seeds", "Median", "Mean", "95 % interval", "Worst", "Best"]
-    text = []
-    for row in rows:
-        interval = ABSENT if row["low"] is None else f"[{number(row['low'])}, {number(row['high'])}]"
-        marks = ("†" if row["degenerate_runs"] else "") + ("‡" if row["at_or_below_majority"] else "")
-        text.append(
-            [
-                row["task"] if row["task_id"] in (row["task"], "mnli") else f"{row['task']} ({row['task_id']})",
-                f"{row['row']}{' ' if marks else ''}{marks}",
-                row["method"],
-                METRICS[row["metric"]],
-                str(row["seeds"]),
-                *(number(row[name]) for name in ("median", "mean")),
-                interval,
-                *(number(row[name]) for name in ("worst", "best")),
-            ]
-        )
-    return Section("Every cell over its seeds", heads, text, text=heads[1:4])
+    def marked(line: Line) -> str:
+        assert line.cell is not None, "the list of cells has no averages"
+        degenerate = runs.degenerate_runs(line.cell, line.model)
+        marks = ("†" if degenerate else "") + ("‡" if at_majority(line) else "")
+        return f"{runs.title(line.model)}{' ' if marks else ''}{marks}"
+
+    def task(line: Line) -> str:
+        assert line.cell is not None, "the list of cells has no averages"
+        same = line.score.id in (line.cell.task, "mnli")
+        return line.cell.task if same else f"{line.cell.task} ({line.score.id})"
+
+    return [
+        Column("", task, "Task"),
+        Column("", marked, "Model", left=True),
+        Column("row", lambda line: runs.title(line.model)),
+        Column("model", lambda line: line.model),
+        Column("task", of_cell(lambda cell, _: cell.task)),
+        Column("task_id", lambda line: line.score.id),
+        Column("glue", lambda line: not isinstance(line.score, Score) or line.score.glue),
+        Column("method", lambda line: line.method, "Method", left=True),
+        Column("metric", lambda line: line.metric, "Metric", lambda metric: METRICS.get(metric, metric), left=True),
+        *summary_columns(lambda line: line.over_seeds),
+        Column("", lambda line: line.over_seeds, "Mean over seeds", score_text),
+        Column("", lambda line: line.over_seeds and line.over_seeds.median, "Median", number),
+        Column("", lambda line: line.over_seeds and line.over_seeds.minimum, "Smallest", number),
+        Column("", lambda line: line.over_seeds and line.over_seeds.maximum, "Largest", number),
+        Column("degenerate_runs", of_cell(runs.degenerate_runs)),
+        Column("majority_rate", of_cell(lambda cell, _: runs.task_value(cell.task, "majority_rate"))),
+        Column("at_or_below_majority", at_majority),
+        *(
+            Column(name, rows(name))
+            for name in ("train_rows", "official_train_rows", "validation_rows", "official_validation_rows")
+        ),
+    ]
 
 
 def _notes(results: Results, every: Sequence[Score]) -> list[str]:
-    runs = results.runs
+    runs = results.whole
     cells = list(dict.fromkeys(score.cell for score in every))
     notes = [f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items()]
     if any(score.glue for score in every):
@@ -159,22 +182,22 @@ def _notes(results: Results, every: Sequence[Score]) -> list[str]:
                 "every task is there."
             )
     notes += _differences(results, cells)
-    notes += footnotes.degenerate(runs, cells, runs.title)
+    arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
+    notes += footnotes.degenerate(runs, arms, runs.title)
     notes += _majority_notes(runs, cells)
     notes += row_counts(runs, cells)
     notes += _record_notes(runs, cells)
     synthetic = sorted({cell.task for cell in cells if runs.is_synthetic(cell.task)})
     if synthetic:
         notes.append(f"{listing(synthetic)}: synthetic, its labels are made by a program; no person judged them.")
-    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
 
 
 def _differences(results: Results, cells: Sequence[Cell]) -> list[str]:
     """Which model is better than which, by the paired bootstrap of `comparisons.csv`."""
-    runs, notes = results.runs, []
+    runs, notes, comparisons = results.whole, [], results.detail("comparisons")
     for cell in cells:
-        rows = results.comparisons
-        rows = rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
+        rows = comparisons[(comparisons["task"] == cell.task) & (comparisons["method"] == cell.method)]
         if rows.empty:
             continue
         better = sorted((found for found in map(_better, rows.itertuples()) if found), key=lambda found: -found[2])

@@ -1,4 +1,4 @@
-"""Figure `glue`: every fine-tuned model on every task, with intervals, the majority class and published values."""
+"""Figure `downstream`: every fine-tuned model on every task, with intervals, controls and published values."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from matplotlib.figure import Figure
 
 from electralab.report.figures.style import BLACK, GREY, WIDTH, bottom_legend, series_style
 from electralab.report.published import SMALL, SMALL_RELEASED, full_finetunings
+from electralab.report.results import Results
 from electralab.report.runs import Runs
 from electralab.report.scores import ELSEWHERE, Score, scores
 
-NOTE = "point: median over seeds; bar: 95 % interval of the mean, none with one seed; hollow: has degenerate runs"
+NOTE = "point: mean over seeds; bar: its 95 % interval, none with one seed; hollow: has degenerate runs"
 PUBLISHED = {  # marks of published validation scores; both tables are of google-research/electra
     SMALL: ("D", "ELECTRA-Small-OWT, published"),
     SMALL_RELEASED: ("s", "ELECTRA-Small++, published"),
@@ -25,17 +26,24 @@ SLOT = 0.19  # inches: one model, or the published values, in a task's row
 GAP = 0.9  # slots between two tasks
 
 
-def glue(runs: Runs, published: pd.DataFrame) -> Figure:
-    """A row a task, a point a model, the score to the right; GLUE above, other tasks below."""
+def figure(results: Results) -> Figure:
+    """A row a task, a point a model, the score to the right; GLUE above, other tasks below.
+
+    Raises:
+        UserError: no fine-tuning of a whole model is finished.
+    """
+    runs, published = results.whole, results.published
+    if runs.finetuned.empty:
+        raise results.nothing("finished fine-tuning of a whole model")
     shown = [score for score in scores(runs) if score.main and _models(runs, score)]
     models = [model for model in runs.finetuned_models if any(model in _models(runs, score) for score in shown)]
     styles = {model: series_style(index) for index, model in enumerate(models)}
     known = [_published_values(published, score) for score in shown]
     slots = [len(_models(runs, score)) + bool(values) for score, values in zip(shown, known)]
     tops = [sum(slots[:place]) + GAP * place for place in range(len(shown))]
-    figure = Figure(figsize=(WIDTH, 1.5 + 0.2 * math.ceil(len(models) / 3) + SLOT * (tops[-1] + slots[-1] + GAP)))
-    figure.set_layout_engine("constrained")
-    panel = figure.subplots()
+    drawn = Figure(figsize=(WIDTH, 1.5 + 0.2 * math.ceil(len(models) / 3) + SLOT * (tops[-1] + slots[-1] + GAP)))
+    drawn.set_layout_engine("constrained")
+    panel = drawn.subplots()
     for model in models:  # the legend shows every model filled, in the order of the tables
         panel.plot([], [], markersize=7, linewidth=1.6, label=runs.title(model), **styles[model])
     for score, values, top, count in zip(shown, known, tops, slots):
@@ -45,8 +53,8 @@ def glue(runs: Runs, published: pd.DataFrame) -> Figure:
             _point(panel, runs, score, model, top + slot, styles[model])
     _rows(panel, shown, tops, slots)
     panel.set_xlabel("validation score")
-    bottom_legend(figure, [panel], 3, NOTE)
-    return figure
+    bottom_legend(drawn, [panel], 3, NOTE)
+    return drawn
 
 
 def _models(runs: Runs, score: Score) -> list[str]:
@@ -67,7 +75,7 @@ def _point(panel: Axes, runs: Runs, score: Score, model: str, height: float, loo
             solid_capstyle="butt",
         )
     face = "white" if runs.degenerate_runs(score.cell, model) else look["color"]
-    panel.plot(summary.median, height, markersize=7, markerfacecolor=face, markeredgewidth=1.4, **look)
+    panel.plot(summary.mean, height, markersize=7, markerfacecolor=face, markeredgewidth=1.4, **look)
 
 
 def _majority(panel: Axes, runs: Runs, score: Score, top: float, bottom: float) -> None:
