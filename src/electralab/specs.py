@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 
 from electralab.config import DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
-from electralab.names import chain_name
+from electralab.names import NO_MODEL, chain_name
 
 
 class PretrainSpec(Strict):
@@ -49,6 +49,8 @@ class RunSpec(Strict):
     @property
     def title(self) -> str:
         """What the run is called while it runs, and in errors."""
+        if self.model == NO_MODEL:
+            return f"{self.method} on {self.task}, seed {self.seed}"
         return f"{self.model} on {self.task}, {self.method}, seed {self.seed}"
 
 

@@ -10,8 +10,9 @@ import pytest
 from report_experiment import MINILM, SHAPE, Builder, collected
 from report_made import Made
 
-from electralab.config import FullFinetuning, Pretraining, Shape, model_name
+from electralab.config import FullFinetuning, Pretraining, Shape
 from electralab.errors import UserError
+from electralab.names import model_name
 from electralab.report.scores import GLUE8
 from electralab.report.tables import make_table
 
