@@ -116,8 +116,8 @@ def _read(metric: str, arms: Mapping[Arm, Mapping[int | None, Path]]) -> _Answer
         own = run.label_values(numbers)
         if ((labels[places] != own) & ~np.isnan(labels[places])).any():
             raise UserError(
-                f"{run.path.parent} and {every[0].path.parent} have different labels for the same validation rows: "
-                "delete the older one and rerun"
+                f"{run.path.parent} has other labels for the same validation rows than other runs of its task: "
+                "delete what is older and rerun"
             )
         labels[places] = own
         predictions = np.full(len(ids), np.nan)

@@ -55,7 +55,8 @@ def half_widths(scores: Floats, influences: Floats) -> Floats:
     where the error over rows is that of the differences averaged over seeds, and the rest is what neither seed nor row
     explains: the scatter over seeds has it already. Squares of half-widths add up, not variances, as in the modified
     large-sample interval of Graybill and Wang (1980): two degrees of freedom weigh as little as they should. The
-    formula is exact where only seeds scatter and where only rows do (tests/unit/report/test_differences_simulated.py).
+    formula is exact where only seeds scatter and where only rows do. It is never narrower than the interval over rows
+    alone: few seeds can agree by chance to the last row (tests/unit/report/statistics/test_differences_simulated.py).
 
     Args:
         scores: [arms, seeds].
@@ -73,7 +74,8 @@ def half_widths(scores: Floats, influences: Floats) -> Floats:
     over_rows = _squared_distances(average) / (rows * (rows - 1))
     unexplained = _squared_distances(rest) / (seeds * (seeds - 1) * rows * (rows - 1))
     shared = np.maximum(over_rows - unexplained, 0.0)
-    return np.asarray(np.sqrt(student_quantile(seeds - 1) ** 2 * over_seeds + NORMAL_QUANTILE**2 * shared))
+    squares = student_quantile(seeds - 1) ** 2 * over_seeds + NORMAL_QUANTILE**2 * shared
+    return np.asarray(np.sqrt(np.maximum(squares, NORMAL_QUANTILE**2 * over_rows)))
 
 
 def _squared_distances(points: Floats) -> Floats:

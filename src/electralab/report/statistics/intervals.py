@@ -29,8 +29,8 @@ class Summary:
 def summarize(values: Sequence[float]) -> Summary:
     """Mean, median and Student t interval of the mean over seeds.
 
-    Every arm has its own scatter: sizes of a sweep differ in it by a factor of 10, and a pooled one then covers the
-    mean of the restless size in 70 % of cases.
+    Every arm has its own scatter: sizes of a sweep differ in it by a factor of 10, and one pooled over them is much too
+    narrow for the restless size.
 
     Args:
         values: one per seed, at least one. One value never gets an interval.

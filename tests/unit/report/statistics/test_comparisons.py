@@ -51,7 +51,8 @@ def half_by_hand(a: np.ndarray, b: np.ndarray) -> float:
     rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
     over_rows = d.mean(axis=0).var(ddof=1) / rows - (rest**2).sum() / ((seeds - 1) * (rows - 1) * seeds * rows)
     over_seeds = stats.t.ppf(0.975, seeds - 1) * stats.sem(d.mean(axis=1))
-    return float(np.hypot(over_seeds, stats.norm.ppf(0.975) * np.sqrt(max(0, over_rows))))
+    half = np.hypot(over_seeds, stats.norm.ppf(0.975) * np.sqrt(max(0, over_rows)))
+    return float(max(half, stats.norm.ppf(0.975) * stats.sem(d.mean(axis=0))))
 
 
 def test_every_two_arms_are_compared_on_their_common_seeds(builder: Builder, gold: np.ndarray) -> None:
@@ -149,7 +150,8 @@ def test_what_is_not_compared(builder: Builder, gold: np.ndarray) -> None:
     builder.finetune("tiny_random", "boolq", 0, 0.6, untrained=True, predictions=given)
     builder.finetune("tiny-g25", "boolq", 1, 0.6, predictions=given)
     builder.finetune("tiny-g50", "boolq", 0, 0.6, status="failed", predictions=given)
-    builder.finetune("tiny-g75", "boolq", 0, 0.6)
+    without = builder.finetune("tiny-g75", "boolq", 0, 0.6)
+    write_record(without, read_record(without).model_copy(update={"predictions": None}))
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "movie_sentiment", 0, 0.6, predictions=given)
     path = builder.finetune("tiny-g75", "movie_sentiment", 0, 0.6, predictions=given).with_name("predictions.csv")
@@ -176,7 +178,7 @@ def test_label_names_and_class_numbers_give_the_same_row(builder: Builder, gold:
 def test_other_labels_for_the_same_rows_are_refused(builder: Builder, gold: np.ndarray) -> None:
     builder.finetune("tiny-g25", "boolq", 0, 0.6, predictions=answers(gold, 0.7, 0))
     path = builder.finetune("tiny-g50", "boolq", 0, 0.6, predictions=answers(1 - gold, 0.7, 0))
-    with pytest.raises(UserError, match="different labels for the same validation rows") as caught:
+    with pytest.raises(UserError, match="other labels for the same validation rows") as caught:
         compared(builder)
     assert "\n" not in str(caught.value) and str(path.parent) in str(caught.value)
 

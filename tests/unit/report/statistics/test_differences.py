@@ -43,7 +43,8 @@ def test_half_widths_by_analysis_of_variance(seeds: int, rows: int) -> None:
             number = seeds * rows
             shared = max(0.0, row_square - rest_square) / number
             expected = stats.t.ppf(0.975, seeds - 1) ** 2 * seed_square / number + stats.norm.ppf(0.975) ** 2 * shared
-            assert found[a, b] == pytest.approx(np.sqrt(expected))
+            least = stats.norm.ppf(0.975) * stats.sem(of_rows)
+            assert found[a, b] == pytest.approx(max(np.sqrt(expected), least))
 
 
 def test_without_scatter_over_seeds_it_is_the_paired_interval_over_rows() -> None:
@@ -60,6 +61,18 @@ def test_where_arms_answer_alike_but_for_their_seeds_it_is_the_paired_t() -> Non
     scores = right.mean(axis=2)
     half = stats.t.ppf(0.975, 3) * stats.sem(scores[0] - scores[1])
     assert half <= of(right)[0, 1] < 1.15 * half
+
+
+def test_seeds_that_agree_by_chance_do_not_make_a_difference_certain() -> None:
+    """Both arms are right on other rows with every seed, and the difference is 5 of 100 rows with each."""
+    right = np.zeros((2, 3, 100))
+    for arm, count in enumerate((65, 60)):
+        for seed in range(3):
+            right[arm, seed, np.random.default_rng(3 * arm + seed).permutation(100)[:count]] = 1
+    scores = right.mean(axis=2)
+    assert (scores[0] - scores[1]).std() < 1e-12
+    d = (right[0] - right[1]).mean(axis=0)
+    assert of(right)[0, 1] == pytest.approx(stats.norm.ppf(0.975) * stats.sem(d)) and of(right)[0, 1] > 0.05
 
 
 def test_fewer_than_two_seeds_or_rows_give_no_interval() -> None:
