@@ -1,6 +1,6 @@
-"""What is generated from the code: the configuration reference, its JSON schema and the README's rule graph.
+"""What is generated from the code: configuration reference, its JSON schema, list of results, the README's rule graph.
 
-`python -m electralab docs` writes all three; tests fail when one of them is out of date.
+`python -m electralab docs` writes them all; tests fail when one of them is out of date.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from electralab.catalogue import DETAILS, FIGURES, KINDS, TABLES
 from electralab.config import RECIPES, Pretraining, json_schema
 from electralab.errors import UserError
 from electralab.files import write_text
@@ -65,12 +66,25 @@ run:
     - { models: [minilm], tasks: [movie_sentiment], methods: [full], chains: [[full, half], [lora, merge, half]] }
 ```
 
-runs `full`, `full+half`, `lora`, `lora+merge` and `lora+merge+half`, each once and each from what the link before left.
+runs `full`, `full+half`, `lora`, `lora+merge` and `lora+merge+half`, each once, each from what the one before it left.
 """
+
+RESULTS_INTRODUCTION = """\
+# Results
+
+<!-- Generated from src/electralab/catalogue.py by `make docs`: edit that, not this. -->
+
+Everything here is made from run records and may be deleted: `snakemake --cores 8 all` makes it again. `<name>` is the
+`name` of the experiment; the commands below are for `quick`, the default one. A table is written three times: `.md` to
+read here, `.html` for a browser and the report, `.csv` with all digits. A figure is `.svg` and `.png`. One page with
+all of them: `snakemake --cores 1 --report report.html`.
+
+## `results/<name>/`"""
 
 
 def write_docs(root: Path) -> None:
-    """Write `docs/configuration.md`, `workflow/schemas/config.schema.json` and the rule graph in `README.md`.
+    """Write `docs/configuration.md`, `workflow/schemas/config.schema.json`, `results/README.md` and the rule graph in
+    `README.md`.
 
     Raises:
         UserError: the README has no place for the graph, or Snakemake cannot draw it.
@@ -80,6 +94,7 @@ def write_docs(root: Path) -> None:
     write_text(readme, front_page)
     write_text(root / "docs" / "configuration.md", configuration_reference())
     write_text(root / "workflow" / "schemas" / "config.schema.json", schema_text())
+    write_text(root / "results" / "README.md", results_reference())
 
 
 def schema_text() -> str:
@@ -211,6 +226,26 @@ def _number(value: float) -> str:
 
 def _one_line(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
+
+
+# --- the results ----------------------------------------------------------------------------------------------
+
+
+def results_reference() -> str:
+    """Every table and figure, what it shows, which experiments have it, and the command that makes it."""
+    parts = [RESULTS_INTRODUCTION, "| file | what it holds |\n|---|---|"]
+    parts[-1] += "\n| `runs.csv` | a row a run: what it was told, metrics, cost, provenance |"
+    parts[-1] += "".join(f"\n| `{name}.csv` | {text} |" for name, text in DETAILS.items())
+    for heading, folder, kind, catalogue in (
+        ("Tables", "tables", "md", TABLES),
+        ("Figures", "figures", "svg", FIGURES),
+    ):
+        parts.append(f"## {heading}")
+        for name, item in catalogue.items():
+            needs = " or ".join(KINDS[need] for need in sorted(item.needs))
+            parts += [f"### `{folder}/{name}`", item.caption]
+            parts.append(f"Of experiments with {needs}. `snakemake results/quick/{folder}/{name}.{kind} --cores 8`")
+    return "\n\n".join(parts) + "\n"
 
 
 # --- the rule graph -------------------------------------------------------------------------------------------

@@ -13,8 +13,9 @@ from electralab.cli import main
 from electralab.errors import UserError
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
-from electralab.report.figures import make_figure
-from electralab.report.tables import make_table
+from electralab.report.make import make_figure, make_table
+from electralab.report.results import Results
+from electralab.report.sources import read_sources
 
 
 def record(folder: Path, stage: Any = "pretrain", status: Any = "ok", seed: int = 0) -> Path:
@@ -61,65 +62,70 @@ PUBLISHED = Path(__file__).resolve().parents[2] / "reference" / "published_resul
 
 
 @pytest.fixture
-def outputs(tmp_path: Path) -> tuple[Path, Path, Path]:
-    return tmp_path / "results/runs.csv", tmp_path / "results/curves.csv", tmp_path / "results/comparisons.csv"
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "results"
+
+
+def collected(records: list[Path], folder: Path) -> Results:
+    collect(read_sources(records), folder)
+    return Results(folder, PUBLISHED)
 
 
 @pytest.mark.parametrize("text", ["", "{", '{"stage": "pretrain"}', '{"stage": "pretrain"', "[]", "\x00\x01"])
-def test_damaged_record_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path], text: str) -> None:
+def test_damaged_record_is_named(tmp_path: Path, folder: Path, text: str) -> None:
     good, bad = record(tmp_path, seed=0), record(tmp_path, seed=1)
-    collect([good], *outputs, "x")
-    earlier = outputs[0].read_bytes()
+    collected([good], folder)
+    earlier = (folder / "runs.csv").read_bytes()
     bad.write_text(text)
     with pytest.raises(UserError, match=str(bad)) as caught:
-        collect([good, bad], *outputs, "x")
+        collected([good, bad], folder)
     assert "\n" not in str(caught.value)
-    assert outputs[0].read_bytes() == earlier
+    assert (folder / "runs.csv").read_bytes() == earlier
 
 
-def test_missing_record_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
+def test_missing_record_is_named(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere/run\.json"):
-        collect([tmp_path / "nowhere/run.json"], *outputs, "x")
+        collected([tmp_path / "nowhere/run.json"], folder)
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"step,tokens\n1,2\n", b"step,tokens,seconds,phase\n1,2,3,joint,5,6,7\n1\n", b"\xff\xfe\x00"]
 )
-def test_damaged_curve_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path], text: bytes) -> None:
+def test_damaged_curve_is_named(tmp_path: Path, folder: Path, text: bytes) -> None:
     path = record(tmp_path)
     path.with_name("evaluation.csv").write_bytes(text)
     with pytest.raises(UserError, match=r"evaluation\.csv is damaged") as caught:
-        collect([path], *outputs, "x")
+        collected([path], folder)
     assert "\n" not in str(caught.value)
 
 
-def test_missing_curve_of_a_finished_run_is_named(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
+def test_missing_curve_of_a_finished_run_is_named(tmp_path: Path, folder: Path) -> None:
     path = record(tmp_path)
     path.with_name("evaluation.csv").unlink()
     with pytest.raises(UserError, match=r"evaluation\.csv is missing"):
-        collect([path], *outputs, "x")
+        collected([path], folder)
 
 
-def test_the_same_run_twice_is_refused(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
+def test_the_same_run_twice_is_refused(tmp_path: Path, folder: Path) -> None:
     path = record(tmp_path)
     with pytest.raises(UserError, match="same run"):
-        collect([path, path], *outputs, "x")
+        collected([path, path], folder)
 
 
-def test_unknown_names_list_the_known(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
-    collect([record(tmp_path)], *outputs, "x")
+def test_unknown_names_list_the_known(tmp_path: Path, folder: Path) -> None:
+    results = collected([record(tmp_path)], folder)
     with pytest.raises(UserError, match=r"unknown table 'efficency'; allowed: pretraining, generator_size, efficiency"):
-        make_table("efficency", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
+        make_table("efficency", results, tmp_path / "t")
     with pytest.raises(UserError, match=r"unknown figure 'pareto'; allowed: training_curves, generator_size"):
-        make_figure("pareto", *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
+        make_figure("pareto", results, tmp_path / "f")
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "binary", "other table", "cut"])
 def test_damaged_runs_table_is_named(
-    tmp_path: Path, outputs: tuple[Path, Path, Path], damage: str, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, folder: Path, damage: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    collect([record(tmp_path)], *outputs, "x")
-    runs = outputs[0]
+    collected([record(tmp_path)], folder)
+    runs = folder / "runs.csv"
     text = runs.read_text()
     match damage:
         case "missing":
@@ -132,39 +138,34 @@ def test_damaged_runs_table_is_named(
             runs.write_text("a,b\n1,2\n")
         case "cut":
             runs.write_text(text[: text.index("status")])
-    table = tmp_path / "t.csv"
-    arguments = ["table", "pretraining", "--runs", str(runs), "--comparisons", str(outputs[2])]
-    arguments += ["--published", str(PUBLISHED), "--csv", str(table), "--markdown", str(tmp_path / "t.md")]
-    assert main(arguments) == 1
+    assert main(["table", "pretraining", "--results", str(folder), "--published", str(PUBLISHED)]) == 1
     message = capfd.readouterr().err
     assert message.count("\n") == 1 and str(runs) in message
-    assert not table.exists()
+    assert not (folder / "tables").exists()
 
 
-def test_nothing_to_draw_is_said(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
-    collect([record(tmp_path, status="failed")], *outputs, "x")
+def test_nothing_to_draw_is_said(tmp_path: Path, folder: Path) -> None:
+    results = collected([record(tmp_path, status="failed")], folder)
     with pytest.raises(UserError, match="no finished pretraining"):
-        make_figure("training_curves", *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
-    collect([record(tmp_path, stage="baseline")], *outputs, "x")
+        make_figure("training_curves", results, tmp_path / "f")
+    results = collected([record(tmp_path, stage="baseline")], folder)
     with pytest.raises(UserError, match="no pretraining run"):
-        make_table("pretraining", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
+        make_table("pretraining", results, tmp_path / "t")
 
 
-def test_a_run_without_optional_metrics_is_drawn(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
-    collect([record(tmp_path)], *outputs, "x")
+def test_a_run_without_optional_metrics_is_drawn(tmp_path: Path, folder: Path) -> None:
+    results = collected([record(tmp_path)], folder)
     for name in ("training_curves", "generator_size"):
-        make_figure(name, *outputs[:2], PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
+        make_figure(name, results, tmp_path / "f")
     for name in ("pretraining", "generator_size", "efficiency"):
-        make_table(name, outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
+        make_table(name, results, tmp_path / "t")
     assert "–" in (tmp_path / "t.md").read_text()
 
 
-def test_full_disk_leaves_the_earlier_figure(
-    tmp_path: Path, outputs: tuple[Path, Path, Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    collect([record(tmp_path)], *outputs, "x")
-    svg, png = tmp_path / "f.svg", tmp_path / "f.png"
-    make_figure("generator_size", *outputs[:2], PUBLISHED, svg, png)
+def test_full_disk_leaves_the_earlier_figure(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = collected([record(tmp_path)], folder)
+    svg = tmp_path / "f.svg"
+    make_figure("generator_size", results, tmp_path / "f")
     earlier = svg.read_bytes()
 
     def full(*_: Any, **__: Any) -> None:
@@ -172,16 +173,16 @@ def test_full_disk_leaves_the_earlier_figure(
 
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", full)
     with pytest.raises(UserError, match="no space left"):
-        make_figure("generator_size", *outputs[:2], PUBLISHED, svg, png)
+        make_figure("generator_size", results, tmp_path / "f")
     assert svg.read_bytes() == earlier
     assert [path for path in tmp_path.iterdir() if "partial" in path.name] == []
 
 
-def test_a_model_called_null_is_a_model(tmp_path: Path, outputs: tuple[Path, Path, Path]) -> None:
+def test_a_model_called_null_is_a_model(tmp_path: Path, folder: Path) -> None:
     path = record(tmp_path)
     path.write_text(path.read_text().replace("tiny-g25", "null-g25"))
-    collect([path], *outputs, "x")
-    frame = pd.read_csv(outputs[0], keep_default_na=False)
+    results = collected([path], folder)
+    frame = pd.read_csv(folder / "runs.csv", keep_default_na=False)
     assert list(frame["pretraining"]) == ["null"]
-    make_table("pretraining", outputs[0], outputs[2], PUBLISHED, tmp_path / "t.csv", tmp_path / "t.md")
+    make_table("pretraining", results, tmp_path / "t")
     assert "null" in (tmp_path / "t.csv").read_text()

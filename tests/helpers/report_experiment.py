@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from electralab.config import (
     Qlora,
     Shape,
     TfidfBaseline,
-    model_name,
 )
+from electralab.names import NO_MODEL, model_name
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
-from electralab.specs import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
+from electralab.report.results import Results
+from electralab.report.sources import read_sources
+from electralab.specs import PretrainSpec, RandomInit, RunSpec
 
 SIZES = (0.125, 0.25, 0.5, 0.75, 1.0)
 EXTENSIONS = ["position_aware_init", "unigram_warmup"]
@@ -61,9 +64,10 @@ class Builder:
         control: bool = False,
         curve: bool = True,
         status: str = "ok",
+        settings: Pretraining | None = None,
         **metrics: float,
     ) -> Path:
-        settings = Pretraining(
+        settings = settings or Pretraining(
             corpus="prose",
             tokenizer="wordpiece",
             discriminator=SHAPE,
@@ -83,7 +87,7 @@ class Builder:
                 seed=seed,
                 status=status,  # type: ignore[arg-type]
                 reason=None if status == "ok" else "the loss became NaN at step 300",
-                recipe="paper",
+                recipe=settings.recipe,
                 extensions=settings.extensions,
                 metrics=pretraining_metrics(size, seed, control) | metrics if status == "ok" else {},
                 cost=cost(
@@ -131,10 +135,10 @@ class Builder:
         **more: float,
     ) -> Path:
         """One fine-tuning; `predictions` are labels and answers to write beside the record."""
-        spec = FinetuneSpec(
+        spec = RunSpec(
             model=model,
             task=task,
-            method=method,
+            chain=method.split("+"),
             seed=seed,
             settings=settings or FullFinetuning(max_train_rows=3000),
             snapshot=snapshot,
@@ -159,7 +163,7 @@ class Builder:
         metrics |= more
         path = self.write(
             RunRecord(
-                stage="finetune",
+                stage="run",
                 model=model,
                 task=task,
                 method=method,
@@ -249,12 +253,13 @@ class Builder:
                         self.adapter("minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub=MINILM, **own)
 
     def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
-        spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
+        settings = TfidfBaseline(max_train_rows=3000)
+        spec = RunSpec(model=NO_MODEL, task=task, chain=["tfidf"], seed=0, settings=settings)
         metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0}
         return self.write(
             RunRecord(
-                stage="baseline",
-                model="tfidf",
+                stage="run",
+                model=NO_MODEL,
                 task=task,
                 method="tfidf",
                 seed=0,
@@ -305,29 +310,30 @@ def write_answers(path: Path, labels: np.ndarray, answers: np.ndarray) -> None:
         writer.writerows(zip(range(len(labels)), labels.tolist(), answers.tolist()))
 
 
-def searches(folder: Path) -> Path:
-    """Two searches as `collect` leaves them: seven trials of which one failed and one was pruned, and one trial."""
-    path = folder / "searches.csv"
-    path.write_text(
-        "search,trial,status,score,seconds,seed,param.learning_rate,param.rank,param.schedule,"
-        "importance.learning_rate,importance.rank,importance.schedule\n"
-        "sweep,0,ok,0.70,60,0,0.0001,8,linear,0.6,0.3,0.1\n"
-        "sweep,1,ok,0.68,62,0,0.0002,8,linear,0.6,0.3,0.1\n"
-        "sweep,2,failed,,5,0,0.9,64,linear,0.6,0.3,0.1\n"
-        "sweep,3,ok,0.74,61,0,0.0005,16,cosine,0.6,0.3,0.1\n"
-        "sweep,4,pruned,0.60,20,0,0.00001,16,linear,0.6,0.3,0.1\n"
-        "sweep,5,ok,0.74,66,0,0.0006,32,cosine,0.6,0.3,0.1\n"
-        "sweep,6,ok,0.71,64,0,0.0003,32,linear,0.6,0.3,0.1\n"
-        "small,0,failed,,1,3,0.001,,,,,\n"
-    )
-    return path
+SEARCHES = """\
+search,trial,status,score,seconds,seed,param.learning_rate,param.rank,param.schedule,importance.learning_rate,\
+importance.rank,importance.schedule
+sweep,0,ok,0.70,60,0,0.0001,8,linear,0.6,0.3,0.1
+sweep,1,ok,0.68,62,0,0.0002,8,linear,0.6,0.3,0.1
+sweep,2,failed,,5,0,0.9,64,linear,0.6,0.3,0.1
+sweep,3,ok,0.74,61,0,0.0005,16,cosine,0.6,0.3,0.1
+sweep,4,pruned,0.60,20,0,0.00001,16,linear,0.6,0.3,0.1
+sweep,5,ok,0.74,66,0,0.0006,32,cosine,0.6,0.3,0.1
+sweep,6,ok,0.71,64,0,0.0003,32,linear,0.6,0.3,0.1
+small,0,failed,,1,3,0.001,,,,,
+"""
 
 
-def collected(builder: Builder, folder: Path) -> tuple[Path, Path, Path]:
-    """Collect a builder's records into a folder: runs, curves and comparisons."""
-    made = (folder / "runs.csv", folder / "curves.csv", folder / "comparisons.csv")
-    collect(builder.records, *made, "constructed")
-    return made
+def collected(builder: Builder, tasks: Sequence[Path] = (), searches: str = "") -> Results:
+    """Collect a builder's records beside them; `searches` is what `searches.csv` then holds.
+
+    `SEARCHES` has two searches: seven trials of which one failed and one was pruned, and one trial.
+    """
+    folder = builder.folder.parent / "constructed"
+    collect(read_sources(builder.records, tasks=tasks), folder)
+    if searches:
+        (folder / "searches.csv").write_text(searches)
+    return Results(folder, PUBLISHED)
 
 
 def pretraining_metrics(size: float, seed: int, control: bool = False) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,31 +12,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from report_experiment import PUBLISHED, Builder, collected
+from report_experiment import Builder, collected
 
-from electralab.report.figures import make_figure
-from electralab.report.runs import Runs, read_runs
-from electralab.report.tables import make_table
+from electralab.report.make import make_figure, make_table
+from electralab.report.results import Results
+from electralab.report.runs import Runs
 
 
 class Made:
     """A table's CSV and Markdown."""
 
-    def __init__(self, builder: Builder, name: str) -> None:
-        folder = builder.folder.parent
-        runs, _, comparisons = collected(builder, folder)
-        make_table(name, runs, comparisons, PUBLISHED, folder / f"{name}.csv", folder / f"{name}.md")
-        self.frame = pd.read_csv(folder / f"{name}.csv")
-        self.text = (folder / f"{name}.md").read_text()
+    def __init__(self, builder: Builder, name: str, **more: Any) -> None:
+        results = collected(builder, **more)
+        stem = results.folder / "tables" / name
+        make_table(name, results, stem)
+        self.frame = pd.read_csv(f"{stem}.csv")
+        self.text = Path(f"{stem}.md").read_text()
+        self.html = Path(f"{stem}.html").read_text()
 
     def section(self, heading: str) -> str:
         return next(part for part in self.text.split("\n## ") if part.startswith(heading))
 
-    def line(self, start: str) -> str:
-        return next(line for line in self.text.splitlines() if line.startswith(f"| {start}"))
+    def line(self, start: str, section: str = "") -> str:
+        """The first line of a grid with this start, in the first section that starts so."""
+        text = self.section(section) if section else self.text
+        return next(line for line in text.splitlines() if line.startswith(f"| {start}"))
 
-    def cells(self, start: str) -> list[str]:
-        return [cell.strip() for cell in self.line(start).split("|")[1:-1]]
+    def cells(self, start: str, section: str = "") -> dict[str, str]:
+        """The cells of such a line by the heads of their columns."""
+        heads: list[str] = []
+        for line in (self.section(section) if section else self.text).splitlines():
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            if line.startswith(f"| {start}"):
+                return dict(zip(heads, cells, strict=True))
+            heads = heads if line.startswith("|") and heads else cells
+        raise AssertionError(f"no line starts with {start}")
 
     def notes(self, *words: str) -> list[str]:
         notes = [line for line in self.text.splitlines() if line.startswith("- ")]
@@ -57,7 +68,13 @@ class Made:
 
 
 def runs_of(builder: Builder) -> Runs:
-    return read_runs(collected(builder, builder.folder.parent)[0])
+    return collected(builder).runs
+
+
+def drawn(name: str, results: Results) -> Figure:
+    """A figure as it is before it is saved."""
+    figure: Figure = import_module(f"electralab.report.figures.{name}").figure(results)
+    return figure
 
 
 def check_layout(figure: Figure) -> None:
@@ -76,15 +93,15 @@ def check_layout(figure: Figure) -> None:
         assert across <= 1 or along <= 1, (one, other)
 
 
-def check_files(name: str, runs: Path, curves: Path, *more: Path) -> None:
+def check_files(name: str, results: Results) -> None:
     """The same figure gives the same bytes, carries no date, is wide enough for a README and is not blank."""
     found = []
     for attempt in ("first", "second"):
-        svg, png = (runs.with_name(f"{attempt}.{suffix}") for suffix in ("svg", "png"))
-        make_figure(name, runs, curves, PUBLISHED, svg, png, *more)
-        found.append((svg.read_bytes(), png.read_bytes()))
+        stem = results.folder / "figures" / attempt
+        make_figure(name, results, stem)
+        found.append((Path(f"{stem}.svg").read_bytes(), Path(f"{stem}.png").read_bytes()))
     assert found[0] == found[1]
     assert b"<dc:date>" not in found[0][0]
-    pixels = matplotlib.image.imread(runs.with_name("first.png"))
+    pixels = matplotlib.image.imread(results.folder / "figures" / "first.png")
     assert pixels.shape[1] >= 1500
     assert np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0).shape[0] > 20

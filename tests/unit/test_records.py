@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from electralab.errors import UserError
+from electralab.files import only_writer
 from electralab.records import (
     Meter,
     RunRecord,
     read_record,
     source_hash,
     versions,
-    working_directory_lock,
     write_record,
 )
 
@@ -99,9 +99,9 @@ def test_provenance_names_this_code_and_machine(root: Path) -> None:
 def test_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from electralab.errors import UserError; from electralab.records import working_directory_lock\n"
+        "from electralab.errors import UserError; from electralab.files import only_writer\n"
         "try:\n"
-        "    with working_directory_lock(Path(sys.argv[1])): print('entered')\n"
+        "    with only_writer(Path(sys.argv[1])): print('entered')\n"
         "except UserError as error: print(error)\n"
     )
 
@@ -109,6 +109,6 @@ def test_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    with working_directory_lock(tmp_path):
+    with only_writer(tmp_path):
         assert "another process is still writing" in other()
     assert other() == "entered"

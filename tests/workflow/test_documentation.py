@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from electralab.config import json_schema
-from electralab.documentation import configuration_reference, rule_graph, schema_text, with_rule_graph, write_docs
+from electralab.documentation import (
+    configuration_reference,
+    results_reference,
+    rule_graph,
+    schema_text,
+    with_rule_graph,
+    write_docs,
+)
 from electralab.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,6 +26,10 @@ REMEDY = "out of date: run make docs"
 
 def test_configuration_reference_is_current() -> None:
     assert (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8") == configuration_reference(), REMEDY
+
+
+def test_list_of_results_is_current() -> None:
+    assert (ROOT / "results" / "README.md").read_text(encoding="utf-8") == results_reference(), REMEDY
 
 
 def test_schema_is_current() -> None:

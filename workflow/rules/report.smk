@@ -10,81 +10,84 @@ localrules:
 
 
 rule collect:
+    """Flatten run records, and compare their predictions."""
     input:
         records=PLAN.records,
         searches=PLAN.search_results,
-        decoders=PLAN.decoder_records,
-        tasks=PLAN.decoder_tasks,
+        tasks=PLAN.finetuned_tasks,
     output:
-        runs="results/{name}/runs.csv",
-        curves="results/{name}/curves.csv",
-        comparisons="results/{name}/comparisons.csv",
-        searches="results/{name}/searches.csv",
-        confusions="results/{name}/confusions.csv",
+        "results/{name}/runs.csv",
+        expand("results/{{name}}/{detail}.csv", detail=DETAILS),
     log:
         "logs/report/{name}-collect.log",
     conda:
         "../../envs/electralab.yaml"
+    message:
+        "Collect the runs of {wildcards.name}"
     shell:
-        "python -m electralab collect {input.records:q} --trials {input.searches:q} --preset {wildcards.name}"
-        " --runs {output.runs} --curves {output.curves} --comparisons {output.comparisons}"
-        " --searches {output.searches} --decoders {input.decoders:q} --tasks {input.tasks:q}"
-        " --confusions {output.confusions} 2> {log}"
+        "python -m electralab collect {input.records:q} --searches {input.searches:q} --tasks {input.tasks:q}"
+        " --results results/{wildcards.name} 2> {log}"
 
 
 rule table:
+    """Write one table."""
     input:
-        runs="results/{name}/runs.csv",
-        comparisons="results/{name}/comparisons.csv",
-        searches="results/{name}/searches.csv",
+        rules.collect.output,
         published=PUBLISHED,
     output:
-        csv=report(
-            "results/{name}/tables/{table}.csv",
-            caption="../report/table.rst",
+        "results/{name}/tables/{table}.csv",
+        "results/{name}/tables/{table}.md",
+        report(
+            "results/{name}/tables/{table}.html",
+            caption="../report/caption.rst",
             category="Tables",
             labels={"table": "{table}"},
         ),
-        markdown="results/{name}/tables/{table}.md",
     log:
         "logs/report/{name}-table-{table}.log",
     wildcard_constraints:
-        table="|".join(PLAN.tables),
+        table=one_of(PLAN.tables),
     conda:
         "../../envs/electralab.yaml"
+    params:
+        caption=lambda w: TABLES[w.table].caption,
+    message:
+        "Write table {wildcards.table}"
     shell:
-        "python -m electralab table {wildcards.table} --runs {input.runs} --comparisons {input.comparisons}"
-        " --searches {input.searches} --published {input.published:q} --csv {output.csv} --markdown {output.markdown} 2> {log}"
+        "python -m electralab table {wildcards.table} --results results/{wildcards.name}"
+        " --published {input.published:q} 2> {log}"
 
 
 rule figure:
+    """Draw one figure."""
     input:
-        runs="results/{name}/runs.csv",
-        curves="results/{name}/curves.csv",
-        searches="results/{name}/searches.csv",
-        confusions="results/{name}/confusions.csv",
+        rules.collect.output,
         published=PUBLISHED,
     output:
-        svg=report(
+        report(
             "results/{name}/figures/{figure}.svg",
-            caption="../report/figure.rst",
+            caption="../report/caption.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        png="results/{name}/figures/{figure}.png",
+        "results/{name}/figures/{figure}.png",
     log:
         "logs/report/{name}-figure-{figure}.log",
     wildcard_constraints:
-        figure="|".join(PLAN.figures),
+        figure=one_of(PLAN.figures),
     conda:
         "../../envs/electralab.yaml"
+    params:
+        caption=lambda w: FIGURES[w.figure].caption,
+    message:
+        "Draw figure {wildcards.figure}"
     shell:
-        "python -m electralab figure {wildcards.figure} --runs {input.runs} --curves {input.curves}"
-        " --searches {input.searches} --confusions {input.confusions} --published {input.published:q}"
-        " --svg {output.svg} --png {output.png} 2> {log}"
+        "python -m electralab figure {wildcards.figure} --results results/{wildcards.name}"
+        " --published {input.published:q} 2> {log}"
 
 
 rule submission:
+    """Pack a model's test predictions for the GLUE server."""
     input:
         lambda w: PLAN.submission_records(w.model),
     output:
@@ -95,11 +98,14 @@ rule submission:
         model=one_of(PLAN.submitted_models),
     conda:
         "../../envs/electralab.yaml"
+    message:
+        "Pack the submission of {wildcards.model}"
     shell:
         "python -m electralab submission {input:q} --out {output} > {log} 2>&1"
 
 
 rule resolved_config:
+    """Write the complete config beside the results."""
     output:
         "results/{name}/config.resolved.yaml",
     log:
@@ -108,25 +114,39 @@ rule resolved_config:
         "../../envs/electralab.yaml"
     params:
         experiment=PLAN.experiment.canonical(),
+    message:
+        "Write the complete config of {wildcards.name}"
     shell:
         "python -m electralab resolve --experiment {params.experiment:q} --out {output} 2> {log}"
 
 
 rule tables:
+    """Target: every table."""
     input:
-        expand(f"results/{NAME}/tables/{{table}}.csv", table=PLAN.tables),
+        PLAN.results(TABLES),
+    message:
+        "Every table is there"
 
 
 rule figures:
+    """Target: every figure."""
     input:
-        expand(f"results/{NAME}/figures/{{figure}}.svg", figure=PLAN.figures),
+        PLAN.results([], FIGURES),
+    message:
+        "Every figure is there"
 
 
 rule glue:
+    """Target: tables and figures about GLUE."""
     input:
-        expand(f"results/{NAME}/{{file}}", file=PLAN.glue_results),
+        PLAN.results(["downstream", "vs_published"], ["downstream"]),
+    message:
+        "Every table and figure about GLUE is there"
 
 
 rule submissions:
+    """Target: a submission of every trained model with a GLUE task."""
     input:
         expand(f"results/{NAME}/submissions/{{model}}.zip", model=PLAN.submitted_models),
+    message:
+        "Every submission is there"

@@ -7,7 +7,7 @@ library of `config.yaml` and replaces the lists of `run`, so artifacts are share
 """
 
 from electralab.config.base import Strict
-from electralab.config.experiment import Experiment, FinetuneRuns, model_name
+from electralab.config.experiment import Experiment, FinetuneRuns
 from electralab.config.loading import json_schema, load_experiment, read_experiment, read_values
 from electralab.config.methods import AdapterMethod, FinetuningMethod, Method
 from electralab.config.methods.adapters import (
@@ -23,7 +23,7 @@ from electralab.config.methods.adapters import (
     Qlora,
     Role,
 )
-from electralab.config.methods.chains import chain_name, check_chain, with_prefixes
+from electralab.config.methods.chains import check_chain, with_prefixes
 from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
@@ -119,12 +119,10 @@ __all__ = [
     "TrainedTokenizer",
     "Training",
     "WordOrderTask",
-    "chain_name",
     "check_chain",
     "json_schema",
     "load_experiment",
     "load_to_run",
-    "model_name",
     "read_experiment",
     "read_values",
     "used",

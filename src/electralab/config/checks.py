@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from electralab.config.methods import AdapterMethod, Method
-from electralab.config.methods.chains import chain_name, check_chain
+from electralab.config.methods.chains import check_chain
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Training
@@ -18,11 +18,10 @@ from electralab.config.models import DownloadedModel, RandomInitModel
 from electralab.config.tasks import WordOrderTask
 from electralab.config.text import TrainedTokenizer
 from electralab.errors import did_you_mean
+from electralab.names import NO_MODEL, chain_name
 
 if TYPE_CHECKING:
     from electralab.config.experiment import Experiment, FinetuneRuns
-
-NO_MODEL = "no_model"  # stands where a baseline has no model
 
 
 def check_library(experiment: Experiment) -> None:

@@ -16,6 +16,7 @@ from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task
 from electralab.config.text import Corpus, Tokenizer
+from electralab.names import model_name, pretraining_name
 
 
 class FinetuneRuns(Strict):
@@ -127,10 +128,4 @@ class Experiment(Strict):
         described = self.models.get(model)
         if isinstance(described, RandomInitModel):
             return self.pretraining[described.like]
-        return self.pretraining[model.partition("-")[0]]
-
-
-def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
-    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
-    name = f"{pretraining}-g{generator_size * 100:g}"
-    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
+        return self.pretraining[pretraining_name(model)]

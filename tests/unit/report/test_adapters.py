@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_adapters_experiment import adapters_and_prompts
-from report_experiment import MINILM, PUBLISHED, Builder, collected
+from report_experiment import MINILM, Builder, collected
 from report_made import Made
 from scipy import stats
 
@@ -20,7 +20,7 @@ from electralab.config import (
     Qlora,
 )
 from electralab.errors import UserError
-from electralab.report.figures import make_figure
+from electralab.report.make import make_figure
 
 # --- the table `adapters` -----------------------------------------------------------------------------------------
 
@@ -28,7 +28,7 @@ from electralab.report.figures import make_figure
 def test_score_and_paired_difference_by_hand(study: Builder) -> None:
     row = Made(study, "adapters").row(task="movie_sentiment", method="lora")
     own, full = [0.79, 0.795, 0.786], [0.80, 0.81, 0.792]
-    assert (row["median"], row["mean"], row["seeds"]) == pytest.approx((median(own), fmean(own), 3))
+    assert (row["median"], row["mean"], row["n"]) == pytest.approx((median(own), fmean(own), 3))
     assert (row["low"], row["high"]) == pytest.approx(stats.t.interval(0.95, 2, fmean(own), stats.sem(own)))
     differences = np.subtract(own, full)
     expected = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
@@ -44,7 +44,7 @@ def test_differences_pair_only_common_seeds(builder: Builder) -> None:
         builder.adapter("minilm", "boolq", seed, score, Lora(), hub=MINILM)
     made = Made(builder, "adapters")
     row = made.row(method="lora")
-    assert (row["paired_seeds"], row["seeds"]) == (1, 2)
+    assert (row["paired_seeds"], row["n"]) == (1, 2)
     assert row["difference"] == pytest.approx(-0.02) and pd.isna(row["difference_low"])
     assert "-0.020 (n=1)" in made.line("lora")
 
@@ -60,31 +60,26 @@ def test_sizes_and_costs(study: Builder) -> None:
     assert (full["trainable_parameters"], full["trainable_share"]) == (1_000_000, 1.0)
     assert (row["stored_bytes"], full["stored_bytes"]) == (4_000_000 + 4 * 12_386, 4_000_000)
     assert pd.isna(full["inference_seconds_merged"]) and pd.isna(full["difference"])
-    assert made.cells("lora")[6:17] == [
-        "12,386",
-        "12,000",
-        "1.24",
-        "4.0",
-        "50.0",
-        "31.0",
-        "600",
-        "0.400",
-        "0.500",
-        "0.400",
-        "2.00e-07",
+    scores, costs = made.cells("lora", "boolq"), made.cells("lora", "boolq, minilm: size")
+    assert [scores[name] for name in ("Trained parameters", "Without the head", "% of all")] == [
+        *("12,386", "12,000", "1.24"),
     ]
+    assert list(costs.values())[1:4] == ["4.0", "50.0", "31.0"]
+    assert list(costs.values())[5:] == ["600", "0.400", "0.500", "0.400"]
+    assert row["merge_error"] == 2e-7
 
 
 def test_what_cannot_be_merged_has_dashes(builder: Builder) -> None:
     builder.adapter(
         "minilm", "boolq", 0, 0.6, Prefix(), hub=MINILM, merge_error=np.nan, inference_seconds_merged=np.nan
     )
-    assert Made(builder, "adapters").cells("prefix")[13:17] == ["0.400", "0.500", "–", "–"]
+    costs = Made(builder, "adapters").cells("prefix", "boolq, minilm: size")
+    assert list(costs.values())[-3:] == ["0.400", "0.500", "–"]
 
 
 def test_gpu_memory_goes_before_that_of_the_process(builder: Builder) -> None:
     builder.adapter("minilm", "boolq", 0, 0.6, Lora(), hub=MINILM, known_cost={"peak_gpu_bytes": 70_000_000})
-    assert "| 70 (GPU) |" in Made(builder, "adapters").line("lora")
+    assert "| 70 (GPU) |" in Made(builder, "adapters").line("lora", "boolq, minilm: size")
 
 
 def test_two_recipes_of_one_method_are_neighbours_in_the_order_of_kinds(study: Builder) -> None:
@@ -116,9 +111,11 @@ def test_a_prompt_is_judged_by_the_rows_that_it_answered(builder: Builder) -> No
     assert bool(row["at_or_below_majority"]) and not bool(made.row(method="lora")["at_or_below_majority"])
     low, high = stats.binomtest(58, 100).proportion_ci(method="wilson")
     assert (row["over_rows_low"], row["over_rows_high"]) == pytest.approx((low, high))
-    assert made.cells("in_context")[3:5] == [f"[{low:.3f}, {high:.3f}]", "100"]
-    assert made.cells("majority class of 100 rows")[2:5] == ["0.600", "", "100"]
-    assert made.cells("majority class of 1,000 rows")[2:5] == ["0.550", "", "1,000"]
+    for rows, start, score in (
+        *(("100", "in_context", "0.580 (n=1) ‡"), ("100", "majority class of 100 rows", "0.600")),
+        ("1,000", "majority class of 1,000 rows", "0.550"),
+    ):
+        assert (made.cells(start)["Rows"], made.cells(start)["Score"]) == (rows, score)
     assert made.notes("scored on different numbers of rows", "`lora` 1,000 and `in_context` 100")
     assert made.note("95 % Wilson half-width", "boolq 1,000 rows (±0.031) and boolq 100 rows (±0.09")
 
@@ -129,7 +126,7 @@ def test_samples_of_one_size_may_have_several_majority_rates(builder: Builder) -
         builder.adapter("smol", "boolq", 0, 0.6, InContext(shots=shots), **known)
     made = Made(builder, "adapters")
     for shots, rate in ((0, "0.520"), (4, "0.560")):
-        assert made.cells(f"majority class of the rows of `shots_{shots}`")[2] == rate
+        assert made.cells(f"majority class of the rows of `shots_{shots}`")["Score"] == rate
 
 
 def test_one_sample_for_all_has_one_majority_class(builder: Builder) -> None:
@@ -138,7 +135,7 @@ def test_one_sample_for_all_has_one_majority_class(builder: Builder) -> None:
     assert "| majority class |  | 0.520 |" in made.section("mrpc, smollm2")
     assert "| majority class |  | 0.550 |" in made.section("mrpc, minilm")
     # A decoder without examples has one run: its uncertainty is that of the rows.
-    assert "| shots_0 | 0 examples | 0.580 (n=1) | [0.511, 0.646] | 200 |" in made.section("mrpc, smollm2")
+    assert "| shots_0 | 0 examples | 0.580 (n=1) | – | 200 |" in made.section("mrpc, smollm2")
     note = made.note("Above the majority class, which however lies in their interval over rows")
     assert "`shots_0` (mrpc, smollm2)" in note and "shots_4" not in note and "qlora" not in note
 
@@ -146,8 +143,7 @@ def test_one_sample_for_all_has_one_majority_class(builder: Builder) -> None:
 def test_the_interval_over_rows_is_of_accuracies_alone(builder: Builder) -> None:
     builder.adapter("minilm", "cola", 0, 0.3, Lora(), hub=MINILM, glue="cola")
     made = Made(builder, "adapters")
-    assert pd.isna(made.row(method="lora")["over_rows_low"]) and made.cells("lora")[3] == "–"
-    assert made.cells("majority class")[2] == "0.000"
+    assert pd.isna(made.row(method="lora")["over_rows_low"]) and made.cells("majority class")["Score"] == "0.000"
 
 
 def test_the_published_collapse_stands_beside_ours(builder: Builder) -> None:
@@ -183,7 +179,7 @@ def test_failed_runs_are_listed_and_keep_their_row(study: Builder) -> None:
     study.adapter("minilm", "boolq", 0, 0.0, Prefix(), hub=MINILM, status="failed")
     made = Made(study, "adapters")
     assert made.notes("Failed run: finetune minilm on boolq, prefix, seed 0 (out of memory)")
-    assert made.row(method="prefix")["seeds"] == 0 and pd.isna(made.row(method="prefix")["median"])
+    assert made.row(method="prefix")["n"] == 0 and pd.isna(made.row(method="prefix")["median"])
     assert "| – (n=0) | – |" in made.line("prefix")
 
 
@@ -191,11 +187,10 @@ def test_failed_runs_are_listed_and_keep_their_row(study: Builder) -> None:
 def test_nothing_finished_still_gives_a_table(builder: Builder, table: str) -> None:
     builder.adapter("minilm", "boolq", 0, 0.0, Lora(), hub=MINILM, status="failed")
     assert Made(builder, table).notes("Failed run: finetune minilm on boolq, lora")
-    folder = builder.folder.parent
-    runs, curves, _ = collected(builder, folder)
+    results = collected(builder)
     for figure, what in (("adapters", "run of an adapter"), ("lora_grid", "run of a grid")):
         with pytest.raises(UserError, match=f"no finished {what}"):
-            make_figure(figure, runs, curves, PUBLISHED, folder / "f.svg", folder / "f.png")
+            make_figure(figure, results, results.folder / "f")
 
 
 def test_full_finetuning_alone_is_no_comparison(builder: Builder) -> None:
@@ -205,7 +200,7 @@ def test_full_finetuning_alone_is_no_comparison(builder: Builder) -> None:
 
 
 def test_tables_about_models_leave_adapters_out(study: Builder) -> None:
-    made = Made(study, "glue")
+    made = Made(study, "downstream")
     assert set(made.frame["method"]) == {"full"} and "qlora" not in made.text
 
 
@@ -217,19 +212,19 @@ def test_a_grid_is_ranks_by_alphas_with_empty_cells(builder: Builder) -> None:
     made = Made(builder, "lora_grid")
     values = np.array([0.7, 0.71, 0.692]) + 0.04 + 0.008
     low, high = stats.t.interval(0.95, 2, values.mean(), stats.sem(values))
-    assert f"| 0.748 [{low:.3f}, {high:.3f}] n=3 |" in made.line("rank 16")
-    assert made.line("rank 4").endswith("n=3 |  |") and made.line("rank 64").startswith("| rank 64 |  | 0.812")
+    assert f"| 0.749 [{low:.3f}, {high:.3f}] n=3 |" in made.line("rank 16")
+    assert made.line("rank 4").endswith("n=3 |  |") and made.line("rank 64").startswith("| rank 64 |  | 0.813")
     row = made.row(rank=16, alpha=8)
     assert (row["grid"], row["median"], row["low"]) == ("sweep", pytest.approx(0.748), pytest.approx(low))
     failed = made.row(rank=4, alpha=32)
-    assert failed["seeds"] == 0 and pd.isna(failed["median"])
+    assert failed["n"] == 0 and pd.isna(failed["median"])
     assert made.frame[(made.frame["rank"] == 64) & (made.frame["alpha"] == 8)].empty
     assert "0.000" not in made.text and len(made.notes("Failed run")) == 3
 
 
 def test_the_best_cell_is_called_optimistic(builder: Builder) -> None:
     builder.lora_grid()
-    note = Made(builder, "lora_grid").notes("best of 4 cells is rank 64, alpha 32 (0.812)")[0]
+    note = Made(builder, "lora_grid").notes("best of 4 cells is rank 64, alpha 32 (0.813)")[0]
     assert "optimistic" in note and "The intervals of 1 of 3 others" in note
 
 

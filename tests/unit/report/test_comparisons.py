@@ -113,7 +113,7 @@ def test_interval_of_one_accuracy_has_the_binomial_spread() -> None:
 
 
 def compared(builder: Builder) -> pd.DataFrame:
-    return pd.read_csv(collected(builder, builder.folder.parent)[2])
+    return pd.read_csv(collected(builder).folder / "comparisons.csv")
 
 
 def answers(gold: np.ndarray, right: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -159,8 +159,8 @@ def test_same_predictions_same_bytes(tmp_path: Path, gold: np.ndarray) -> None:
     builder = Builder(tmp_path / "artifacts")
     for model in ("tiny-g25", "tiny-g50"):
         builder.finetune(model, "boolq", 0, 0.6, predictions=answers(gold, 0.7, len(model)))
-    first = collected(builder, tmp_path / "a")[2].read_bytes()
-    assert collected(builder, tmp_path / "b")[2].read_bytes() == first
+    first = (collected(builder).folder / "comparisons.csv").read_bytes()
+    assert (collected(builder).folder / "comparisons.csv").read_bytes() == first
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "no column", "words", "other rows"])
@@ -183,5 +183,5 @@ def test_damaged_predictions_are_named(tmp_path: Path, gold: np.ndarray, damage:
     with pytest.raises(
         UserError, match="different validation rows" if damage == "other rows" else "predictions"
     ) as caught:
-        collected(builder, tmp_path)
+        collected(builder)
     assert "\n" not in str(caught.value) and str(path.parent) in str(caught.value)

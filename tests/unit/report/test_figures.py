@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from report_experiment import PUBLISHED, UNIGRAM, Builder
-from report_experiment import collected as collect_into
+from report_experiment import UNIGRAM, Builder, collected
 from report_made import check_files, check_layout
+from report_made import drawn as figure_of
 
-from electralab.report.figures import FIGURES, OF_METHODS
+from electralab.catalogue import FIGURES
 from electralab.report.figures.style import SERIES, house_style
-from electralab.report.published import read_published
-from electralab.report.runs import read_curves, read_runs
+from electralab.report.results import Results
 
 
 def five_sizes(builder: Builder) -> None:
@@ -55,62 +54,60 @@ EXPERIMENTS = (
     *(five_sizes, one_size, no_finetuning, one_task_and_two_sweeps, five_tasks_and_a_failed_size),
     glue_tasks_and_a_downloaded_model,
 )
-OF_MODELS = [name for name in FIGURES if name not in OF_METHODS]
-DRAWN = [(name, make) for name in OF_MODELS for make in EXPERIMENTS if (name, make) != ("glue", no_finetuning)]
+OF_MODELS = [name for name, item in FIGURES.items() if item.needs & {"pretraining", "full"}]
+DRAWN = [(name, make) for name in OF_MODELS for make in EXPERIMENTS if (name, make) != ("downstream", no_finetuning)]
 
 
-def collected(make: Callable[[Builder], None], folder: Path) -> tuple[Path, Path]:
+def made(make: Callable[[Builder], None], folder: Path) -> Results:
     builder = Builder(folder / "artifacts")
     make(builder)
-    runs, curves, _ = collect_into(builder, folder)
-    return runs, curves
+    return collected(builder)
 
 
-def drawn(name: str, runs: Path, curves: Path) -> Figure:
+def drawn(name: str, results: Results) -> Figure:
     with house_style():
-        return FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED))
+        return figure_of(name, results)
 
 
 @pytest.mark.parametrize(("name", "make"), DRAWN)
 def test_nothing_is_clipped_and_nothing_overlaps(tmp_path: Path, name: str, make: Callable[[Builder], None]) -> None:
-    runs, curves = collected(make, tmp_path)
     with house_style():
-        check_layout(FIGURES[name](read_runs(runs), read_curves(curves), read_published(PUBLISHED)))
+        check_layout(figure_of(name, made(make, tmp_path)))
 
 
 @pytest.mark.parametrize("name", OF_MODELS)
 def test_files_are_deterministic_and_not_blank(tmp_path: Path, name: str) -> None:
-    check_files(name, *collected(five_sizes, tmp_path))
+    check_files(name, made(five_sizes, tmp_path))
 
 
 def test_training_curves_draw_the_data(tmp_path: Path) -> None:
-    runs, curves = collected(five_sizes, tmp_path)
-    figure = drawn("training_curves", runs, curves)
+    results = made(five_sizes, tmp_path)
+    figure = drawn("training_curves", results)
     loss, own, _ = figure.axes
     lines = {line.get_label(): line for line in loss.lines}
     assert set(np.asarray(lines["unigram cross-entropy"].get_ydata())) == {UNIGRAM}
     assert list(np.asarray(lines["end of the unigram warm-up"].get_xdata())) == pytest.approx([0.42, 0.42])
     bold = {line.get_label(): line for line in own.lines if line.get_linewidth() == 2}
     assert len(bold) == 6
-    frame = read_curves(curves)
+    frame = results.detail("curves")
     expected = frame[(frame["model"] == "tiny-g12.5") & (frame["step"] == 1400)]["rtd_auc"].mean()
     assert np.asarray(bold["generator 12.5 %"].get_ydata())[-1] == pytest.approx(expected)
     assert bold["control without the extensions, 25 %"].get_linestyle() == "--"
 
 
 def test_generator_size_bars_and_hollow_points(tmp_path: Path) -> None:
-    runs, curves = collected(five_sizes, tmp_path / "two")
-    loss = drawn("generator_size", runs, curves).axes[0]
+    results = made(five_sizes, tmp_path / "two")
+    loss = drawn("generator_size", results).axes[0]
     assert len(loss.containers) == 5
-    runs, curves = collected(no_finetuning, tmp_path / "one")
-    loss = drawn("generator_size", runs, curves).axes[0]
+    results = made(no_finetuning, tmp_path / "one")
+    loss = drawn("generator_size", results).axes[0]
     assert len(loss.containers) == 0
     assert [line.get_markerfacecolor() for line in loss.lines].count("white") == 2
 
 
 def test_task_panels_share_a_scale_and_name_the_synthetic_one(tmp_path: Path) -> None:
-    runs, curves = collected(five_sizes, tmp_path)
-    panels = drawn("generator_size", runs, curves).axes[2:]
+    results = made(five_sizes, tmp_path)
+    panels = drawn("generator_size", results).axes[2:]
     assert [panel.get_title(loc="left") for panel in panels] == [
         "movie_sentiment",
         "policy_qa",

@@ -11,9 +11,9 @@ from report_experiment import PUBLISHED, SHAPE, SIZES, Builder, collected, pretr
 from report_made import Made
 from scipy import stats
 
-from electralab.report.tables import OF_FINETUNING, TABLES, make_table
+from electralab.catalogue import TABLES
 
-OF_PRETRAINING = [name for name in TABLES if name not in OF_FINETUNING]
+OF_PRETRAINING = [name for name, item in TABLES.items() if "pretraining" in item.needs]
 
 
 @pytest.fixture
@@ -36,23 +36,23 @@ def test_a_table_is_a_title_a_paragraph_and_a_grid(whole: Builder, name: str) ->
 
 
 def test_pretraining_means_and_pooled_interval(whole: Builder) -> None:
-    frame = Made(whole, "pretraining").frame.set_index("model")
+    frame = Made(whole, "pretraining").frame.set_index(["model", "metric"])
     seeds = {size: [pretraining_metrics(size, seed)["rtd_auc"] for seed in (0, 1)] for size in SIZES}
     variance = np.mean([np.var(values, ddof=1) for values in seeds.values()])
     half = stats.t.ppf(0.975, df=5) * np.sqrt(variance / 2)
     for size, values in seeds.items():
-        row = frame.loc[f"tiny-g{size * 100:g}"]
-        assert row["rtd_auc"] == pytest.approx(np.mean(values))
-        assert (row["rtd_auc.low"], row["rtd_auc.high"]) == pytest.approx(
-            (np.mean(values) - half, np.mean(values) + half)
-        )
-        assert row["mlm_gain"] == pytest.approx(row["unigram_cross_entropy"] - row["mlm_loss"])
+        of = frame.loc[f"tiny-g{size * 100:g}"]
+        row = of.loc["rtd_auc"]
+        assert row["mean"] == pytest.approx(np.mean(values))
+        assert (row["low"], row["high"]) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+        means = of["mean"]
+        assert means["mlm_gain"] == pytest.approx(means["unigram_cross_entropy"] - means["mlm_loss"])
 
 
 def test_pretraining_shows_the_control_as_such(whole: Builder) -> None:
     made = Made(whole, "pretraining")
-    control = made.frame.set_index("model").loc["tiny_plain-g25"]
-    assert bool(control["control"]) and pd.isna(control["extensions"]) and pd.isna(control["rtd_auc.low"])
+    control = made.row(model="tiny_plain-g25", metric="rtd_auc")
+    assert bool(control["control"]) and pd.isna(control["extensions"]) and pd.isna(control["low"])
     assert "n=1: no interval" in made.line("control without the extensions, 25 %")
     assert "control without the extensions" in made.note("Not learnt")
 
@@ -103,15 +103,13 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
     assert made.note("Failed run: pretrain tiny-g25", "seed 7", "NaN at step 300")
     assert made.note("Failed run: finetune tiny-g25 on boolq", "out of memory")
     if name == "pretraining":
-        assert made.frame.set_index("model").loc["tiny-g25", "seeds"] == 2
+        assert made.row(model="tiny-g25", metric="rtd_auc")["n"] == 2
 
 
 @pytest.mark.parametrize("name", OF_PRETRAINING)
 def test_all_failed_still_gives_a_table_that_says_so(builder: Builder, name: str) -> None:
     builder.pretrain(0.25, 0, status="failed", curve=False)
-    runs, _, comparisons = collected(builder, builder.folder.parent)
-    make_table(name, runs, comparisons, PUBLISHED, runs.with_name("t.csv"), runs.with_name("t.md"))
-    text = runs.with_name("t.md").read_text()
+    text = Made(builder, name).text
     assert "No finished pretrainings." in text and "Failed run: pretrain tiny-g25" in text
 
 
@@ -150,7 +148,7 @@ def test_control_of_another_method_does_not_count(builder: Builder) -> None:
         builder.finetune("tiny_random", "boolq", seed, 0.5, untrained=True, method="tuned")
     made = Made(builder, "generator_size")
     assert made.note("boolq, full: no finished control")
-    assert {"boolq, full.accuracy", "boolq, tuned.accuracy"} <= set(made.frame.columns)
+    assert {"full", "tuned"} <= set(made.frame["method"])
 
 
 def test_control_of_another_shape_does_not_count(builder: Builder) -> None:
@@ -184,19 +182,19 @@ def test_degenerate_runs_are_marked(builder: Builder) -> None:
 
 
 def test_controls_and_baselines_stand_at_the_bottom(whole: Builder) -> None:
-    frame = Made(whole, "generator_size").frame
-    assert list(frame["row"])[:5] == ["12.5 %", "25 %", "50 %", "75 %", "100 %"]
-    assert [row.split()[0] for row in frame["row"][5:]] == ["control", "random", "TF-IDF", "majority"]
-    last = frame.iloc[-1]
-    assert last["boolq.accuracy"] == 0.55
-    assert [c for c in frame.columns if "word_order" in c and "(synthetic)" not in c] == []
+    made = Made(whole, "generator_size")
+    frame = made.frame
+    rows = list(dict.fromkeys(frame["row"]))
+    assert rows[:5] == ["12.5 %", "25 %", "50 %", "75 %", "100 %"]
+    assert [row.split()[0] for row in rows[5:]] == ["control", "random", "TF-IDF", "majority"]
+    assert made.row(row="majority class", task="boolq")["mean"] == 0.55
 
 
 def test_a_table_without_finetuning_says_so(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     made = Made(builder, "generator_size")
     assert "Nothing was fine-tuned" in made.text
-    assert list(made.frame["row"]) == ["25 %"]
+    assert set(made.frame["row"]) == {"25 %"}
     assert "no score" in Made(builder, "efficiency").text
 
 
@@ -205,11 +203,8 @@ def test_efficiency_recomputes_from_the_records(whole: Builder) -> None:
     row = made.frame.set_index("model").loc["tiny-g50"]
     assert row["petaflop_s_days.electra_paper"] == pytest.approx(4.5e13 / 1e15 / 86_400)
     seeds = [np.mean([base + wobble + 0.004 for base in (0.70, 0.62, 0.60)]) for wobble in (0.0, 0.01, -0.008)]
-    assert row["score"] == pytest.approx(np.mean(seeds))
-    assert (row["score.low"], row["score.high"]) == pytest.approx(
-        stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds))
-    )
-    assert row["petaflop_s_days_per_score.matmul_3x"] == pytest.approx(4.05e13 / 8.64e19 / row["score"])
+    assert row["mean"] == pytest.approx(np.mean(seeds))
+    assert (row["low"], row["high"]) == pytest.approx(stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds)))
     assert row["score_tasks"] == "movie_sentiment;policy_qa;boolq"
     assert made.note("No score with `full` for control without the extensions, 25 %")
 
@@ -223,32 +218,28 @@ def test_efficiency_needs_every_task_of_the_set(builder: Builder) -> None:
         builder.finetune("tiny-g25", "policy_qa", seed, 0.8)
     made = Made(builder, "efficiency")
     frame = made.frame.set_index("model")
-    assert frame.loc["tiny-g25", "score"] == pytest.approx(0.7)
-    assert pd.isna(frame.loc["tiny-g50", "score"])
+    assert frame.loc["tiny-g25", "mean"] == pytest.approx(0.7)
+    assert pd.isna(frame.loc["tiny-g50", "mean"])
     assert "50 %" in made.note("No score")
 
 
 def test_several_sweeps_are_told_apart(builder: Builder) -> None:
     for name in ("tiny", "wide"):
         builder.pretrain(0.25, 0, name=name)
-    frame = Made(builder, "pretraining").frame
-    assert list(frame["label"]) == ["tiny, 25 %", "wide, 25 %"]
+    assert list(dict.fromkeys(Made(builder, "pretraining").frame["row"])) == ["tiny, 25 %", "wide, 25 %"]
 
 
 def test_no_torch(whole: Builder) -> None:
     """In a fresh interpreter, since other tests of the session import it."""
     import subprocess
 
-    folder = whole.folder.parent
-    collected(whole, folder)
     program = (
         "import sys; sys.modules['torch'] = None; from pathlib import Path;"
-        "from electralab.report.tables import make_table; from electralab.report.figures import make_figure;"
-        "f, published = Path(sys.argv[1]), Path(sys.argv[2]);"
-        "runs, curves, comparisons = f / 'runs.csv', f / 'curves.csv', f / 'comparisons.csv';"
-        "make_table('glue', runs, comparisons, published, f / 't.csv', f / 't.md');"
-        "make_figure('glue', runs, curves, published, f / 't.svg', f / 't.png')"
+        "from electralab.report.make import make_figure, make_table; from electralab.report.results import Results;"
+        "results = Results(Path(sys.argv[1]), Path(sys.argv[2])); stem = results.folder / 't';"
+        "make_table('downstream', results, stem); make_figure('downstream', results, stem)"
     )
+    folder = collected(whole).folder
     done = subprocess.run(
         [sys.executable, "-c", program, str(folder), str(PUBLISHED)], capture_output=True, text=True, check=False
     )

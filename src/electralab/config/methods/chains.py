@@ -17,11 +17,6 @@ CALLED: dict[Form, str] = {
 }
 
 
-def chain_name(names: Sequence[str]) -> str:
-    """What a chain is called: `lora`, `merge` -> `lora+merge`."""
-    return "+".join(names)
-
-
 def with_prefixes(chains: Iterable[Sequence[str]]) -> list[tuple[str, ...]]:
     """Every chain after the shorter ones that it goes on from, each once: every prefix is a run of its own."""
     return list(dict.fromkeys(tuple(chain[:length]) for chain in chains for length in range(1, len(chain) + 1)))

@@ -26,6 +26,7 @@ FINETUNING_RECIPES: dict[str, dict[str, Any]] = {
         "double_unordered": True,
     },
     "rc2020": {
+        "epochs_by_task": LONGER_TASKS,  # `run_glue.py`
         "weight_decay": 0.01,
         "layerwise_lr_decay_rule": "rc2020",
         "pooling": "mean",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import ModulesToSaveWrapper
-from torch import nn
+from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
 
 from electralab.config import Qlora
+from electralab.finetune.examples import EncodedExamples
+from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.adapt import ADAPTER, AdaptedModel
 from electralab.methods.base_models import quiet
 from electralab.speed.onednn import use_onednn
@@ -29,6 +32,30 @@ def merged(model: AdaptedModel) -> PreTrainedModel | None:
         if isinstance(model.method, Qlora):
             network = _unpacked(network)
         return _folded(network)
+
+
+class Merged(TrainedModel):
+    """A merged network, called as the adapted one is."""
+
+    def __init__(self, adapted: AdaptedModel, network: nn.Module) -> None:
+        super().__init__()
+        self.adapted = copy.copy(adapted)
+        self.adapted._modules = {"network": network}
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, outputs]."""
+        logits: Tensor = self.adapted(input_ids, attention_mask, token_type_ids)
+        return logits
+
+
+def largest_difference(one: TrainedModel, other: TrainedModel, examples: EncodedExamples, device: str) -> float:
+    """Largest difference of two models' logits on the first rows."""
+    input_ids, attention_mask, token_type_ids, _ = examples.batch(np.arange(min(32, len(examples)))).to(device)
+    with torch.inference_mode():
+        first, second = (model.eval()(input_ids, attention_mask, token_type_ids) for model in (one, other))
+    return float((first - second).abs().max())
 
 
 def _folded(network: Any) -> PreTrainedModel:

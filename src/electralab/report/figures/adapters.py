@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT, Entry, entries, grouped
 from electralab.report.figures.style import BLACK, GREY, WIDTH, bottom_legend, series_style
+from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, IN_CONTEXT, Entry, entries
 from electralab.report.tables.score_cells import majority_scores
 
 NOTE = (
-    "point: median over seeds; bar: 95 % interval of the mean, none with one seed; hollow: as published, with its "
+    "point: mean over seeds; bar: its 95 % interval, none with one seed; hollow: as published, with its "
     "mistakes\nthin bar, where nothing is trained: 95 % interval over the scored rows; points that would hide each "
     "other stand side by side"
 )
@@ -25,34 +26,38 @@ COLUMNS = 2
 MARKER_WIDTH, MARKER_HEIGHT = 0.031, 0.05  # shares of a panel
 
 
-def adapters(runs: Runs) -> Figure:
-    """A panel a task and model; full fine-tuning and the majority class as lines."""
+def figure(results: Results) -> Figure:
+    """A panel a task and model; full fine-tuning and the majority class as lines.
+
+    Raises:
+        UserError: no method but full fine-tuning has a finished run.
+    """
+    runs = results.runs
     groups = compared(runs)
-    drawn = [entry for own in groups.values() for entry in own if entry.kind != FULL]
-    methods = list(dict.fromkeys(entry.cell.method for entry in drawn))
+    if not groups:
+        raise results.nothing("finished run of an adapter")
+    shown = [entry for own in groups.values() for entry in own if entry.kind != FULL]
+    methods = list(dict.fromkeys(entry.cell.method for entry in shown))
     # The recipes of one method have one look, filled and hollow.
-    looks = list(dict.fromkeys((entry.kind, entry.options) for entry in drawn))
-    styles = {entry.cell.method: series_style(looks.index((entry.kind, entry.options))) for entry in drawn}
+    looks = list(dict.fromkeys((entry.kind, entry.options) for entry in shown))
+    styles = {entry.cell.method: series_style(looks.index((entry.kind, entry.options))) for entry in shown}
     columns = min(COLUMNS, len(groups))
     rows = math.ceil(len(groups) / columns)
     height = 3.4 * rows + 0.2 * math.ceil((len(methods) + 2) / 4) + 0.6
-    figure = Figure(figsize=(WIDTH, height))
-    figure.set_layout_engine("constrained")
-    panels = figure.subplots(rows, columns, squeeze=False).ravel()
+    drawn = Figure(figsize=(WIDTH, height))
+    drawn.set_layout_engine("constrained")
+    panels = drawn.subplots(rows, columns, squeeze=False).ravel()
     for panel, ((task, model), own) in zip(panels, groups.items()):
         _panel(panel, runs, task, model, own, styles)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
-    bottom_legend(figure, list(panels[: len(groups)]), 4, NOTE)
-    return figure
+    bottom_legend(drawn, list(panels[: len(groups)]), 4, NOTE)
+    return drawn
 
 
 def compared(runs: Runs) -> dict[tuple[str, str], list[Entry]]:
     """The methods of every task and model where one that is not full fine-tuning has a finished run."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in entries(runs):
-        if entry.score:
-            groups.setdefault((entry.cell.task, entry.model), []).append(entry)
+    groups = grouped([entry for entry in entries(runs) if entry.score])
     return {place: own for place, own in groups.items() if any(entry.kind != FULL for entry in own)}
 
 
@@ -72,7 +77,7 @@ def _panel(
     limits = _axis(panel, [entry.costs["trainable_parameters"] or 0.0 for entry in points])
     heights = [
         *rates,
-        *(value for entry in own for value in (*_interval(entry), *_over_rows(entry), _median(entry))),
+        *(value for entry in own for value in (*_interval(entry), *_over_rows(entry), _mean(entry))),
     ]
     places = apart(
         {entry.cell.method: _box(entry, limits[0]) for entry in points},
@@ -129,7 +134,7 @@ def _short(count: float) -> str:
 def _box(entry: Entry, none: float) -> tuple[float, float, float]:
     """Where a point is, in powers of ten, and what it covers up the panel, its interval included."""
     count = entry.costs["trainable_parameters"]
-    heights = (*_interval(entry), *_over_rows(entry), _median(entry))
+    heights = (*_interval(entry), *_over_rows(entry), _mean(entry))
     return math.log10(count) if count else none, min(heights), max(heights)
 
 
@@ -154,9 +159,9 @@ def apart(boxes: dict[str, tuple[float, float, float]], width: float, height: fl
     return places
 
 
-def _median(entry: Entry) -> float:
+def _mean(entry: Entry) -> float:
     assert entry.score is not None, "only finished methods are drawn"
-    return entry.score.median
+    return entry.score.mean
 
 
 def _interval(entry: Entry) -> tuple[float, ...]:
@@ -172,7 +177,7 @@ def _over_rows(entry: Entry) -> tuple[float, ...]:
 
 def _full(panel: Axes, entry: Entry) -> None:
     name = "full fine-tuning" if entry.cell.method == FULL else f"full fine-tuning: {entry.cell.method}"
-    panel.axhline(_median(entry), color=BLACK, linestyle="--", linewidth=1.4, label=name)
+    panel.axhline(_mean(entry), color=BLACK, linestyle="--", linewidth=1.4, label=name)
     interval = _interval(entry)
     if interval:
         panel.axhspan(*interval, color=BLACK, alpha=0.07, linewidth=0)
@@ -184,4 +189,4 @@ def _point(panel: Axes, entry: Entry, place: float, style: dict[str, Any]) -> No
         if interval:
             panel.plot([place, place], interval, color=style["color"], linewidth=width)
     face = "white" if entry.recipe == AS_PUBLISHED else style["color"]
-    panel.plot(place, _median(entry), markerfacecolor=face, markeredgewidth=1.4, label=entry.cell.method, **look)
+    panel.plot(place, _mean(entry), markerfacecolor=face, markeredgewidth=1.4, label=entry.cell.method, **look)

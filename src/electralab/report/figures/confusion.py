@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from electralab.report.figures.style import WIDTH
+from electralab.report.results import Results
 from electralab.report.runs import Cell, Runs
 
 NOTE = (
@@ -36,8 +37,16 @@ class Matrix(NamedTuple):
     counts: npt.NDArray[np.int64]
 
 
-def confusion(runs: Runs, confusions: pd.DataFrame) -> Figure:
-    """A block a task and model of the decoders, in it a panel a method: true classes down and answers across."""
+def figure(results: Results) -> Figure:
+    """A block a task and model of the decoders, in it a panel a method: true classes down and answers across.
+
+    Raises:
+        UserError: no run of a decoder on classes is finished.
+    """
+    runs, confusions = results.runs, results.detail("confusions")
+    confusions = confusions[confusions["model"].isin(runs.decoders)]
+    if confusions.empty:
+        raise results.nothing("finished run of a decoder")
     matrices = median_runs(runs, confusions)
     blocks: dict[tuple[str, str], list[Matrix]] = {}
     for matrix in matrices:
@@ -46,9 +55,9 @@ def confusion(runs: Runs, confusions: pd.DataFrame) -> Figure:
     columns = max(1, min(COLUMNS, PANEL_CLASSES // widest, max(map(len, blocks.values()))))
     rows = [math.ceil(len(own) / columns) for own in blocks.values()]
     heights = [0.9 + count * (0.9 + max(1.0, 0.3 * widest)) for count in rows]
-    figure = Figure(figsize=(WIDTH, sum(heights) + 0.6))
-    figure.set_layout_engine("constrained")
-    parts = figure.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
+    drawn = Figure(figsize=(WIDTH, sum(heights) + 0.6))
+    drawn.set_layout_engine("constrained")
+    parts = drawn.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights).ravel()
     for part, count, ((task, model), own) in zip(parts, rows, blocks.items()):
         part.suptitle(f"{task}, {runs.title(model)}", fontsize=10, fontweight="bold")
         panels = part.subplots(count, columns, squeeze=False, sharex=True, sharey=True)
@@ -57,8 +66,8 @@ def confusion(runs: Runs, confusions: pd.DataFrame) -> Figure:
             _name_classes(panels, place, own)
         for panel in panels.ravel()[len(own) :]:
             panel.set_axis_off()
-    figure.supxlabel(NOTE, fontsize=9)
-    return figure
+    drawn.supxlabel(NOTE, fontsize=9)
+    return drawn
 
 
 def median_runs(runs: Runs, confusions: pd.DataFrame) -> list[Matrix]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from electralab.names import parse_model
 from electralab.report.figures.style import (
     BLACK,
     BLUE,
@@ -19,7 +20,8 @@ from electralab.report.figures.style import (
     WIDTH,
     bottom_legend,
 )
-from electralab.report.runs import Cell, Runs, parse_model
+from electralab.report.results import Results
+from electralab.report.runs import Cell, Runs
 from electralab.report.statistics import Summary
 
 NOTE = "bars: 95 % interval over seeds; dots: seeds; hollow: one seed"
@@ -29,18 +31,24 @@ CONTROL = "control without the extensions"
 LINES = ("-", "--", "-.", ":")
 
 
-def generator_size(runs: Runs) -> Figure:
+def figure(results: Results) -> Figure:
     """MLM loss and RTD AUC (left) and the score on each task (right) against the generator's size.
 
     Points with a bar are means with a 95 % interval over seeds, small dots are seeds, a hollow point is one seed.
+
+    Raises:
+        UserError: no pretraining is finished.
     """
+    runs = results.whole
+    if not runs.models:
+        raise results.nothing("finished pretraining")
     cells = runs.pretrained_cells
     columns = math.ceil(len(cells) / 2)
-    figure = Figure(figsize=(WIDTH, 6.2 if cells else 3.6), layout="constrained")
+    drawn = Figure(figsize=(WIDTH, 6.2 if cells else 3.6), layout="constrained")
     if not cells:
-        panels = list(figure.subplots(1, 2))
+        panels = list(drawn.subplots(1, 2))
     else:
-        left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(1, max(1.0, 0.85 * columns))).flat
+        left, right = drawn.subfigures(1, 2, squeeze=False, width_ratios=(1, max(1.0, 0.85 * columns))).flat
         panels = list(left.subplots(2, 1))
         # One scale for all tasks: a difference looks as large as it is.
         grid = list(right.subplots(2 if len(cells) > 1 else 1, columns, squeeze=False, sharey=True).flat)
@@ -54,8 +62,8 @@ def generator_size(runs: Runs) -> Figure:
         _task(panel, runs, cell)
     for panel in panels:
         _size_axis(panel, runs)
-    bottom_legend(figure, panels, 4, NOTE)
-    return figure
+    bottom_legend(drawn, panels, 4, NOTE)
+    return drawn
 
 
 def _mlm(panel: Axes, runs: Runs) -> None:

@@ -10,27 +10,28 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from electralab.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, WIDTH, bottom_legend
+from electralab.report.results import Results
 from electralab.report.tables.search import importances, of, searched
 
 
-def search(trials: pd.DataFrame | None) -> Figure:
+def figure(results: Results) -> Figure:
     """A row a search: trials in their order to the left, importances to the right.
 
     Raises:
         UserError: there is no trial.
     """
-    trials = searched(trials)
+    trials = searched(results)
     names = list(dict.fromkeys(trials["search"]))
-    figure = Figure(figsize=(WIDTH, 0.8 + 2.9 * len(names)))
-    figure.set_layout_engine("constrained")
-    panels = figure.subplots(len(names), 2, squeeze=False, width_ratios=(3, 2))
+    drawn = Figure(figsize=(WIDTH, 0.8 + 2.9 * len(names)))
+    drawn.set_layout_engine("constrained")
+    panels = drawn.subplots(len(names), 2, squeeze=False, width_ratios=(3, 2))
     for (left, right), name in zip(panels, names):
         own = of(trials, name).sort_values("trial")
         _trials(left, name, own)
         _importances(right, own)
     panels[-1][0].set_xlabel("trial")
-    bottom_legend(figure, [left for left, _ in panels], 4, "the best was chosen on the rows that it is scored on")
-    return figure
+    bottom_legend(drawn, [left for left, _ in panels], 4, "the best was chosen on the rows that it is scored on")
+    return drawn
 
 
 def _trials(panel: Axes, name: str, own: pd.DataFrame) -> None:

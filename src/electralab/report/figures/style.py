@@ -80,9 +80,9 @@ def bottom_legend(figure: Figure, axes: list[Axes], columns: int, title: str | N
     )
 
 
-def save(figure: Figure, svg: Path, png: Path) -> None:
-    """Write both files; the same figure gives the same bytes (no date, fixed ids)."""
-    with atomic_write(svg) as temporary:
+def save(figure: Figure, stem: Path) -> None:
+    """Write `<stem>.svg` and `<stem>.png`; the same figure gives the same bytes (no date, fixed ids)."""
+    with atomic_write(stem.with_name(f"{stem.name}.svg")) as temporary:
         figure.savefig(temporary, format="svg", metadata={"Date": None})
-    with atomic_write(png) as temporary:
+    with atomic_write(stem.with_name(f"{stem.name}.png")) as temporary:
         figure.savefig(temporary, format="png", dpi=180, metadata={"Software": None})

@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from electralab.report.figures.style import BLACK, GREY, WIDTH, bottom_legend, series_style
+from electralab.report.results import Results
 from electralab.report.runs import Runs
 
 PANELS = {
@@ -14,12 +15,20 @@ PANELS = {
     "rtd_auc": "RTD AUC, own generator",
     "rtd_auc_unigram": "RTD AUC, unigram replacements",
 }
+WARMUP = "spec.settings.unigram_warmup"
 
 
-def training_curves(runs: Runs, curves: pd.DataFrame) -> Figure:
-    """Held-out metrics against training tokens: the mean over seeds in bold, each seed thin, controls dashed."""
-    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
-    panels = list(figure.subplots(1, len(PANELS)))
+def figure(results: Results) -> Figure:
+    """Held-out metrics against training tokens: the mean over seeds in bold, each seed thin, controls dashed.
+
+    Raises:
+        UserError: no pretraining is finished.
+    """
+    runs, curves = results.whole, results.detail("curves")
+    if not runs.models:
+        raise results.nothing("finished pretraining")
+    drawn = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    panels = list(drawn.subplots(1, len(PANELS)))
     scale, unit = _unit(float(curves["tokens"].max()))
     curves = curves.assign(x=curves["tokens"] / scale)
     for panel, (metric, title) in zip(panels, PANELS.items()):
@@ -37,8 +46,8 @@ def training_curves(runs: Runs, curves: pd.DataFrame) -> Figure:
     high = max(panel.get_ylim()[1] for panel in panels[1:])
     for panel in panels[1:]:
         panel.set_ylim(low, high)  # one scale: the two AUCs are read against each other
-    bottom_legend(figure, panels, 4, "held-out; bold: mean over seeds, thin: each seed")
-    return figure
+    bottom_legend(drawn, panels, 4, "held-out; bold: mean over seeds, thin: each seed")
+    return drawn
 
 
 def _draw(panel: Axes, rows: pd.DataFrame, metric: str, runs: Runs, model: str, index: int) -> None:
@@ -67,5 +76,7 @@ def _unit(most: float) -> tuple[float, str]:
 def _warmup_ends(runs: Runs) -> list[float]:
     """Tokens after which the generator joined; a plain run has no such place."""
     rows = runs.pretrained
-    rows = rows[rows["unigram_warmup"] > 0]
-    return sorted(set(rows["unigram_warmup"] * rows["cost.tokens"]))
+    if WARMUP not in rows:
+        return []
+    rows = rows[rows[WARMUP] > 0]
+    return sorted(set(rows[WARMUP] * rows["cost.tokens"]))

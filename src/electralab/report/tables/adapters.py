@@ -3,268 +3,134 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from numbers import Real
-from typing import Any
-
-import pandas as pd
 
 from electralab.report import footnotes
+from electralab.report.entries import (
+    AS_PUBLISHED,
+    IN_CONTEXT,
+    MEASURED,
+    OPTIONS,
+    Entry,
+    cost,
+    entries,
+    grouped,
+)
+from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
 from electralab.report.learning_rates import learning_rate_notes
-from electralab.report.markdown import ABSENT, Section, Table, count, listing, number, scientific
 from electralab.report.protocols import protocol_methods
 from electralab.report.published import qlora_collapse
+from electralab.report.rank_alpha import grid_methods
 from electralab.report.results import Results
-from electralab.report.runs import FULL, METRICS, Cell, Runs
-from electralab.report.statistics import Difference, Summary, score_difference, summarize, wilson_interval
-from electralab.report.tables.glue import row_counts
-from electralab.report.tables.lora_grid import grid_methods
-from electralab.report.tables.score_cells import (
-    difference_text,
-    majority_notes,
-    majority_scores,
-    marks,
-    score_text,
-    summary_fields,
-)
-
-KINDS = (
-    *(FULL, "linear_probe", "lora", "rslora", "dora", "qlora", "adalora"),
-    *("prefix", "prompt", "ia3", "loha", "lokr", "oft", "in_context"),
-)
-IN_CONTEXT = "in_context"
-AS_PUBLISHED = "as_published"
-OPTIONS = ("rank", "alpha", "targets", "storage", "virtual_tokens", "block_size", "shots")
-# Columns of the CSV and the columns of `runs.csv` that fill them: the first that is filled.
-MEASURED = {
-    "trainable_parameters": ("metric.trainable_parameters", "parameters.trainable"),
-    "head_parameters": ("metric.head_parameters", "parameters.head"),
-    "base_parameters": ("metric.base_parameters", "parameters.total"),
-    "adapter_bytes": ("metric.adapter_bytes",),
-    "weights_bytes": ("metric.weights_bytes",),
-    "train_seconds": ("metric.train_seconds",),
-    "peak_rss_bytes": ("cost.peak_rss_bytes",),
-    "peak_gpu_bytes": ("cost.peak_gpu_bytes",),
-    "inference_seconds": ("metric.inference_seconds",),
-    "inference_seconds_unmerged": ("metric.inference_seconds_unmerged",),
-    "inference_seconds_merged": ("metric.inference_seconds_merged",),
-    "merge_error": ("metric.merge_error",),
-}
-COLUMNS = (
-    *("row", "model", "task", "method", "kind", "recipe", "metric", "seeds"),
-    *("median", "mean", "low", "high", "worst", "best"),
-    *(
-        "over_rows_low",
-        "over_rows_high",
-        "reference",
-        "paired_seeds",
-        "difference",
-        "difference_low",
-        "difference_high",
-    ),
-    *("degenerate_runs", "majority_rate", "at_or_below_majority"),
-    *("learning_rates", "epochs", "train_rows", "validation_rows", *OPTIONS),
-    *("trainable_parameters", "head_parameters", "adapter_parameters", "base_parameters", "trainable_share"),
-    *("stored_bytes", "adapter_bytes", "weights_bytes", "train_seconds", "peak_rss_bytes", "peak_gpu_bytes"),
-    *("inference_seconds", "inference_seconds_unmerged", "inference_seconds_merged", "merge_error"),
-)
+from electralab.report.runs import FULL, METRICS, Runs
+from electralab.report.tables.downstream import row_counts
+from electralab.report.tables.score_cells import difference_text, majority_notes, majority_scores, marks, score_text
+from electralab.report.text import count, divided, listing, number, percentage
 
 
-@dataclass(frozen=True)
-class Entry:
-    """One method on one task with one model; `score` is None where no run is finished.
+def table(results: Results) -> Table:
+    """A section for every task and model, a row for every method, full fine-tuning first.
 
-    Methods of one kind and the same `options` differ in their recipe alone, or in how they are trained.
+    Raises:
+        UserError: the experiment fine-tunes nothing.
     """
-
-    model: str
-    cell: Cell
-    kind: str
-    options: str
-    recipe: str
-    score: Summary | None
-    over_rows: tuple[float, float] | None  # 95 % interval of the median accuracy over rows like those scored
-    reference: str | None
-    difference: Difference | None
-    costs: dict[str, float | None]
-
-
-def adapters(results: Results) -> Table:
-    """A section for every task and model, a row for every method, full fine-tuning first."""
     runs, every = results.runs, entries(results.runs)
-    frame = pd.DataFrame([_columns(runs, entry) for entry in every], columns=list(COLUMNS))
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning run")
+    numbers = frame(every, _csv(runs))
     if not every:
         about = "No adapter, linear probe or prompt was run in this experiment: there is nothing to compare."
-        return Table("Adapters", about, frame, [], footnotes.unfinished(runs))
-    groups: dict[tuple[str, str], list[Entry]] = {}
-    for entry in every:
-        groups.setdefault((entry.cell.task, entry.model), []).append(entry)
-    sections = [_section(runs, task, model, own) for (task, model), own in groups.items()]
-    return Table("Adapters", _about(runs, every), frame, sections, _notes(results, every))
+        return Table("Adapters", about, numbers, [], footnotes.unfinished(runs))
+    sections = [part for place, own in grouped(every).items() for part in _sections(runs, *place, own)]
+    return Table("Adapters", _about(runs, every), numbers, sections, _notes(results, every))
 
 
-def entries(runs: Runs) -> list[Entry]:
-    """Every method of the tasks and models that have more than full fine-tuning.
+def _csv(runs: Runs) -> list[Column[Entry]]:
+    def rows(name: str) -> Column[Entry]:
+        return Column(name, lambda entry: runs.typical(entry.cell, entry.model, f"metric.{name}"))
 
-    Those of grids, and those that stand beside themselves with other learning rates, have tables of their own.
-    """
-    of_grids, of_protocols = grid_methods(runs), protocol_methods(runs)
-    asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
-    found = []
-    for task in dict.fromkeys(cell.task for cell in runs.cells):
-        for model in runs.finetuned_models:
-            methods = [m for m in runs.kinds if (model, task, m) in asked and m not in of_grids]
-            others = [m for m in methods if (model, task, m) not in of_protocols]
-            if any(runs.kinds[method] != FULL for method in others):
-                methods = others
-            if any(runs.kinds[method] != FULL for method in methods):
-                full = _reference(runs, task, model, methods)
-                ordered = sorted(methods, key=lambda method: method_order(runs, method))
-                found += [_entry(runs, model, Cell(task, method), full) for method in ordered]
-    return found
+    def setting(name: str) -> Column[Entry]:
+        return Column(name, lambda entry: runs.setting(entry.cell.method, name))
 
-
-def _reference(runs: Runs, task: str, model: str, methods: Sequence[str]) -> Cell | None:
-    """What the others are compared with: the method called `full`, or the first that trains everything."""
-    full = [m for m in methods if runs.kinds[m] == FULL and runs.by_seed(Cell(task, m), model)]
-    return Cell(task, FULL if FULL in full else full[0]) if full else None
-
-
-def method_order(runs: Runs, method: str) -> tuple[int, str, bool]:
-    """Methods by kind; two recipes with the same options side by side, the fixed one first."""
-    kind = runs.kinds[method]
-    place = KINDS.index(kind) if kind in KINDS else len(KINDS)
-    return place, _options(runs, method), runs.setting(method, "recipe") == AS_PUBLISHED
-
-
-def _options(runs: Runs, method: str) -> str:
-    """A text that sorts methods of one kind by their options."""
-    values = [runs.setting(method, name) for name in (*OPTIONS, "initial_rank", "target_rank")]
-    return " ".join(f"{float(value):012.4f}" if isinstance(value, Real) else str(value or "-") for value in values)
-
-
-def _entry(runs: Runs, model: str, cell: Cell, full: Cell | None) -> Entry:
-    by_seed = runs.by_seed(cell, model)
-    compared = full if full != cell else None
-    difference = score_difference(by_seed, runs.by_seed(compared, model), None) if compared else None
-    return Entry(
-        model,
-        cell,
-        runs.kinds[cell.method],
-        _options(runs, cell.method),
-        str(runs.setting(cell.method, "recipe") or ""),
-        summarize(list(by_seed.values())) if by_seed else None,
-        _over_rows(runs, model, cell),
-        compared.method if compared else None,
-        difference,
-        {name: runs.typical(cell, model, *columns) for name, columns in MEASURED.items()},
-    )
-
-
-def _over_rows(runs: Runs, model: str, cell: Cell) -> tuple[float, float] | None:
-    """Wilson's interval of an accuracy; None for other metrics."""
-    accuracy, rows = runs.typical(cell, model, "metric.score"), runs.typical(cell, model, "metric.validation_rows")
-    if runs.metric(cell.task) != "accuracy" or accuracy is None or not rows:
-        return None
-    return wilson_interval(accuracy, int(rows))
-
-
-def without_head(entry: Entry) -> float | None:
-    """Trained parameters that are not the head's."""
-    trained, head = entry.costs["trainable_parameters"], entry.costs["head_parameters"]
-    return None if trained is None or head is None else trained - head
-
-
-def trainable_share(entry: Entry) -> float | None:
-    """Trained parameters, the head's included, over all parameters of the model."""
-    trained, base = entry.costs["trainable_parameters"], entry.costs["base_parameters"]
-    return None if trained is None or not base else trained / base
-
-
-def stored_bytes(frozen: float | None, trained: float | None, kind: str) -> float | None:
-    """Bytes of the frozen weights as they are stored, and of what is trained, in fp32. None: not known."""
-    if trained is None or (frozen is None and kind != FULL):
-        return None
-    return (frozen or 0.0) + 4 * trained
-
-
-def _stored(entry: Entry) -> float | None:
-    return stored_bytes(entry.costs["weights_bytes"], entry.costs["trainable_parameters"], entry.kind)
-
-
-def _columns(runs: Runs, entry: Entry) -> dict[str, Any]:
-    model, cell, difference = entry.model, entry.cell, entry.difference
-    row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": cell.task, "method": cell.method}
-    row |= {"kind": entry.kind, "recipe": entry.recipe, "metric": runs.metric(cell.task)}
-    row |= summary_fields(entry.score) | {"reference": entry.reference}
-    row |= dict(zip(("over_rows_low", "over_rows_high"), entry.over_rows or (None, None)))
-    if difference:
-        row |= {"paired_seeds": difference.n, "difference": difference.mean}
-        row |= {"difference_low": difference.low, "difference_high": difference.high}
-    row |= {
-        "degenerate_runs": runs.degenerate_runs(cell, model),
-        "majority_rate": runs.typical(cell, model, "metric.majority_rate"),
-        "at_or_below_majority": runs.at_majority(cell, model),
-    }
-    row |= {name: runs.setting(cell.method, name) for name in ("learning_rates", *OPTIONS)}
-    row |= {name: runs.typical(cell, model, f"metric.{name}") for name in ("epochs", "train_rows", "validation_rows")}
-    row |= entry.costs
-    derived = {"adapter_parameters": without_head(entry), "trainable_share": trainable_share(entry)}
-    return row | derived | {"stored_bytes": _stored(entry)}
+    return [
+        Column("row", lambda entry: runs.title(entry.model)),
+        Column("model", lambda entry: entry.model),
+        Column("task", lambda entry: entry.cell.task),
+        Column("method", lambda entry: entry.cell.method),
+        Column("kind", lambda entry: entry.kind),
+        Column("recipe", lambda entry: entry.recipe),
+        Column("metric", lambda entry: runs.metric(entry.cell.task)),
+        *summary_columns(lambda entry: entry.score),
+        Column("over_rows_low", lambda entry: entry.over_rows and entry.over_rows[0]),
+        Column("over_rows_high", lambda entry: entry.over_rows and entry.over_rows[1]),
+        Column("reference", lambda entry: entry.reference),
+        Column("paired_seeds", lambda entry: entry.difference and entry.difference.n),
+        Column("difference", lambda entry: entry.difference and entry.difference.mean),
+        Column("difference_low", lambda entry: entry.difference and entry.difference.low),
+        Column("difference_high", lambda entry: entry.difference and entry.difference.high),
+        Column("degenerate_runs", lambda entry: runs.degenerate_runs(entry.cell, entry.model)),
+        rows("majority_rate"),
+        Column("at_or_below_majority", lambda entry: runs.at_majority(entry.cell, entry.model)),
+        *map(setting, ("learning_rates", *OPTIONS)),
+        *map(rows, ("epochs", "train_rows", "validation_rows")),
+        *(Column(name, cost(name)) for name in MEASURED),
+        Column("adapter_parameters", lambda entry: entry.without_head),
+        Column("trainable_share", lambda entry: entry.trainable_share),
+        Column("stored_bytes", lambda entry: entry.stored_bytes),
+    ]
 
 
 def _about(runs: Runs, every: Sequence[Entry]) -> str:
-    methods = {entry.cell.method for entry in every}
-    rows = runs.finetuned[runs.finetuned["method"].isin(methods)]
+    rows = runs.rows_of(entry.arm for entry in every)
     return (
-        f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: the median over seeds, in brackets the 95 % "
-        "interval of the mean over them (Student t), and the number of seeds n; one seed gives no interval. "
-        "`Over rows`: 95 % interval of the median accuracy over other rows like those scored (Wilson); `Rows`: how "
-        "many were scored. `Minus full`: mean of the differences to full fine-tuning on the seeds that both have, with "
-        "its interval over these seeds. Counts, bytes, seconds and memory are medians over seeds. Inference: seconds "
+        f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: the mean over seeds, in brackets its 95 % "
+        "interval (Student t), and the number of seeds n; one seed gives no interval. "
+        "`Rows`: how many were scored. `Minus full`: mean of the differences to full fine-tuning on the seeds that "
+        "both have, with its interval over these seeds. Counts, bytes, seconds and memory are medians over seeds. "
+        "Training: seconds of all learning rates that a run tries. Inference: seconds "
         "per 100 validation rows, as the recipe deploys the model, and with the adapter beside and folded into the "
-        "weights. `Merge error`: the largest difference of a logit between these two. A dash: not measured, or not "
-        "possible."
+        "weights. A dash: not measured, or not possible."
     )
 
 
-HEADS = (
-    *("Method", "Recipe", "Score", "Over rows", "Rows", "Minus full"),
-    *("Trained parameters", "Without the head", "% of all", "Weights (MB)", "Adapter (kB)"),
-    *("Training (s)", "Peak memory (MB)", "Inference (s)", "Adapter beside (s)", "Merged (s)", "Merge error"),
-)
-
-
-def _section(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> Section:
-    rows = [_text(runs, entry) for entry in own]
+def _sections(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> list[Section]:
+    scores = section(f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})", own, _score_columns(runs))
     for majority in majority_scores(runs, task, model, [entry.cell for entry in own]):
-        scored = count(majority.rows)
-        rows.append([majority.name, "", number(majority.score), "", scored, *[""] * (len(HEADS) - 5)])
-    heading = f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})"
-    return Section(heading, HEADS, rows, text=("Recipe",))
+        scores = scores.plus({"Method": majority.name, "Score": number(majority.score), "Rows": count(majority.rows)})
+    return [scores, section(f"{task}, {runs.title(model)}: size and cost", own, COST)]
 
 
-def _text(runs: Runs, entry: Entry) -> list[str]:
-    costs, share = entry.costs, trainable_share(entry)
-    memory = costs["peak_gpu_bytes"] or costs["peak_rss_bytes"]
-    score = f"{score_text(entry.score)}{marks(runs, entry.cell, entry.model)}"
+METHOD: Column[Entry] = Column("", lambda entry: entry.cell.method, "Method")
+
+
+def _score_columns(runs: Runs) -> list[Column[Entry]]:
     return [
-        entry.cell.method,
-        _recipe(runs, entry),
-        score,
-        ABSENT if entry.over_rows is None else f"[{number(entry.over_rows[0])}, {number(entry.over_rows[1])}]",
-        count(runs.typical(entry.cell, entry.model, "metric.validation_rows")),
-        difference_text(entry.difference),
-        count(costs["trainable_parameters"]),
-        count(without_head(entry)),
-        ABSENT if share is None else f"{100 * share:.3g}",
-        _divided(_stored(entry), 1e6, 1),
-        _divided(costs["adapter_bytes"], 1e3, 1),
-        number(costs["train_seconds"], 1),
-        _divided(memory, 1e6, 0) + (" (GPU)" if costs["peak_gpu_bytes"] else ""),
-        *(number(costs[f"inference_seconds{which}"]) for which in ("", "_unmerged", "_merged")),
-        "0" if costs["merge_error"] == 0 else scientific(costs["merge_error"]),
+        METHOD,
+        Column("", lambda entry: _recipe(runs, entry), "Recipe", left=True),
+        Column("", lambda entry: f"{score_text(entry.score)}{marks(runs, entry.cell, entry.model)}", "Score"),
+        Column("", lambda entry: entry.difference, "Minus full", difference_text),
+        Column("", lambda entry: runs.typical(entry.cell, entry.model, "metric.validation_rows"), "Rows", count),
+        Column("", cost("trainable_parameters"), "Trained parameters", count),
+        Column("", lambda entry: entry.without_head, "Without the head", count),
+        Column("", lambda entry: entry.trainable_share, "% of all", percentage),
     ]
+
+
+COST: list[Column[Entry]] = [
+    METHOD,
+    Column("", lambda entry: entry.stored_bytes, "Weights (MB)", divided(1e6, 1)),
+    Column("", cost("adapter_bytes"), "Adapter (kB)", divided(1e3, 1)),
+    Column("", cost("train_seconds"), "Training (s)", lambda seconds: number(seconds, 1)),
+    Column("", cost("cpu_seconds"), "CPU (s)", lambda seconds: number(seconds, 1)),
+    Column("", lambda entry: _peak(entry), "Peak memory (MB)"),
+    Column("", cost("inference_seconds"), "Inference (s)", number),
+    Column("", cost("inference_seconds_unmerged"), "Adapter beside (s)", number),
+    Column("", cost("inference_seconds_merged"), "Merged (s)", number),
+]
+
+
+def _peak(entry: Entry) -> str:
+    gpu = entry.costs["peak_gpu_bytes"]
+    return divided(1e6, 0)(gpu or entry.costs["peak_rss_bytes"]) + (" (GPU)" if gpu else "")
 
 
 def _recipe(runs: Runs, entry: Entry) -> str:
@@ -273,12 +139,9 @@ def _recipe(runs: Runs, entry: Entry) -> str:
     return "as published" if entry.recipe == AS_PUBLISHED else entry.recipe
 
 
-def _divided(value: float | None, unit: float, digits: int) -> str:
-    return ABSENT if value is None else f"{value / unit:,.{digits}f}"
-
-
 def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
-    runs, cells = results.runs, list(dict.fromkeys(entry.cell for entry in every))
+    runs, arms = results.runs, [entry.arm for entry in every]
+    cells = list(dict.fromkeys(entry.cell for entry in every))
     used = {entry.model for entry in every}
     notes = [
         f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items() if model in used
@@ -286,8 +149,8 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     several = {entry.reference for entry in every} - {None, FULL}
     if several:
         notes.append(f"`Minus full` is against {listing(sorted(f'`{name}`' for name in several if name))}.")
-    notes += learning_rate_notes(runs, cells) + _as_published(runs, every) + _collapse(results, every)
-    notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
+    notes += learning_rate_notes(runs, arms) + _as_published(runs, every) + _collapse(results, every)
+    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
     notes += _not_above_majority(runs, every)
     if of_protocols := sorted({method for *_, method in protocol_methods(runs)}):
         named = listing([f"`{method}`" for method in of_protocols])
@@ -301,7 +164,7 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
         "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Peak memory is "
         "that of the GPU where there is one, else of the whole process with Python and its libraries."
     )
-    return notes + row_counts(runs, cells) + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+    return notes + row_counts(runs, cells) + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
 
 
 def _not_above_majority(runs: Runs, every: Sequence[Entry]) -> list[str]:
@@ -336,8 +199,8 @@ def _as_published(runs: Runs, every: Sequence[Entry]) -> list[str]:
     if not methods:
         return []
     said = []
-    checkpointed = [method for method in methods if runs.setting(method, "gradient_checkpointing") in (True, "True")]
-    beside = [method for method in methods if runs.setting(method, "merge_for_inference") in (False, "False")]
+    checkpointed = [method for method in methods if runs.setting(method, "gradient_checkpointing") is True]
+    beside = [method for method in methods if runs.setting(method, "merge_for_inference") is False]
     packed = [method for method in methods if runs.kinds[method] == "qlora"]
     for who, what in (
         (checkpointed, "gradient checkpointing switched on"),

@@ -2,81 +2,87 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import pandas as pd
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from electralab.report import footnotes
-from electralab.report.markdown import (
-    ABSENT,
-    Section,
-    Table,
-    count,
-    listing,
-    scientific,
-    summary_columns,
-    with_interval,
-)
-from electralab.report.runs import METRICS, UNTRAINED, Cell, Runs
+from electralab.report.grid import Column, Table, frame, section, summary_columns
+from electralab.report.results import Results
+from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.statistics import Summary, summarize
+from electralab.report.text import count, divided, duration, listing, with_interval
 
 PETAFLOP_S_DAY = 1e15 * 86_400
-FLOPS = ("electra_paper", "matmul_3x")
+# Below this, petaflop/s-days need more zeros than anyone counts: teraFLOPs are shown instead.
+SMALL = PETAFLOP_S_DAY / 100
+CONVENTIONS = ("electra_paper", "matmul_3x")
+PARAMETERS = ("discriminator", "discriminator_backbone", "generator", "total")
+SECONDS = ("wall_seconds", "cpu_seconds", "gpu_seconds")
+BYTES = ("peak_rss_bytes", "peak_gpu_bytes")
 
 
-def efficiency(runs: Runs) -> Table:
-    """What a score cost: parameters, time, hardware, FLOPs in two named conventions."""
+class Line(NamedTuple):
+    """A model with the cost of one pretraining, none for one that was never pretrained."""
+
+    label: str
+    model: str
+    control: bool
+    cost: Mapping[str, Any]
+
+
+class Scored(NamedTuple):
+    """A line with its mean score over some tasks; `score` is None where a task is missing."""
+
+    line: Line
+    method: str
+    tasks: Sequence[str]
+    score: Summary | None
+
+
+def table(results: Results) -> Table:
+    """What a score cost: parameters, time, hardware, FLOPs in two named conventions.
+
+    Raises:
+        UserError: the experiment has no pretraining.
+    """
+    runs = results.whole
+    if runs.pretrainings.empty:
+        raise results.nothing("pretraining run")
     methods = _score_sets(runs)
-    rows, cost, score_text = [], [], []
-    for model in runs.models:
-        own = runs.pretrained[runs.pretrained["model"] == model]
-        row = _cost_columns(runs, model, own)
-        cost.append(_cost_text(row))
-        for method, tasks in methods.items() or [("", [])]:
-            summary = _mean_score(runs, model, method, tasks)
-            scored = row | _scored(row, method, tasks, summary)
-            rows.append(scored)
-            if method:
-                score_text.append(
-                    [
-                        row["row"],
-                        method,
-                        with_interval(summary),
-                        *(scientific(scored[f"petaflop_s_days_per_score.{name}"]) for name in FLOPS),
-                    ]
-                )
-    for model in runs.random_models:
-        for method, tasks in methods.items():
-            summary = _mean_score(runs, model, method, tasks)
-            free = {"row": UNTRAINED, "model": model, "control": True}
-            rows.append(free | _scored(free, method, tasks, summary))
-            score_text.append([UNTRAINED, method, with_interval(summary), ABSENT, ABSENT])
-    cost_heads = [
-        "Generator size",
-        "Discriminator parameters",
-        "Discriminator backbone",
-        "Generator parameters",
-        "Together (tied once)",
-        "Tokens",
-        "Wall time",
-        "Hardware",
-        *(f"{unit} ({name})" for unit in ("FLOPs", "pfs-days") for name in FLOPS),
+    lines = [_line(runs, model) for model in runs.models]
+    free = [Line(runs.title(model), model, True, {}) for model in runs.random_models]
+    scored = [
+        Scored(line, method, tasks, _mean_score(runs, line.model, method, tasks))
+        for line in [*lines, *(free if methods else [])]
+        for method, tasks in methods.items() or [("", [])]
     ]
-    score_heads = ["Generator size", "Method", "Score", *(f"pfs-days per score ({name})" for name in FLOPS)]
-    sections = [Section("Cost of one pretraining", cost_heads, cost)]
-    if score_text:
-        sections.append(Section("Score", score_heads, score_text))
+    sections = [section("Cost of one pretraining", lines, _cost_columns(lines))]
+    if methods:
+        sections.append(section("Score", [line for line in scored if line.score], SCORE))
     return Table(
         "Efficiency",
         f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} Cost is of one "
         "pretraining (mean over seeds) without fine-tuning. FLOPs are counted, not measured, in two conventions: "
         "`electra_paper` (that of google-research/electra) and `matmul_3x` (matrix products only, backward twice "
         "forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs. " + _score_about(runs, methods),
-        pd.DataFrame(rows),
+        frame(scored, CSV),
         sections,
-        [*_efficiency_notes(runs, methods), *footnotes.unfinished(runs)],
+        [*_notes(runs, methods), *footnotes.unfinished(runs)],
     )
+
+
+def _line(runs: Runs, model: str) -> Line:
+    own = runs.pretrained[runs.pretrained["model"] == model]
+    first = own.iloc[0]
+    cost: dict[str, Any] = {name: first[name] for name in ("generator_size", "extensions", "recipe")}
+    cost |= {f"parameters.{name}": first.get(f"parameters.{name}") for name in PARAMETERS}
+    cost |= {name: own[f"cost.{name}"].mean() for name in ("tokens", *SECONDS, *BYTES)}
+    cost |= {name: first[f"provenance.{name}"] for name in ("device", "machine", "threads")}
+    for name in CONVENTIONS:
+        flops = own[f"flops.{name}"].mean() if f"flops.{name}" in own else None
+        cost[f"flops.{name}"] = flops
+        cost[f"petaflop_s_days.{name}"] = None if flops is None else flops / PETAFLOP_S_DAY
+    return Line(runs.label(model), model, runs.is_control(model), cost | {"pretrainings": len(own)})
 
 
 def _score_sets(runs: Runs) -> dict[str, list[str]]:
@@ -88,7 +94,7 @@ def _score_sets(runs: Runs) -> dict[str, list[str]]:
     return found
 
 
-def _mean_score(runs: Runs, model: str, method: str, tasks: list[str]) -> Summary | None:
+def _mean_score(runs: Runs, model: str, method: str, tasks: Sequence[str]) -> Summary | None:
     """Mean score over the tasks for each seed that finished all of them, summarised over seeds."""
     by_task = [runs.by_seed(Cell(task, method), model) for task in tasks]
     seeds = set.intersection(*map(set, by_task)) if by_task else set()
@@ -96,44 +102,54 @@ def _mean_score(runs: Runs, model: str, method: str, tasks: list[str]) -> Summar
     return summarize(values) if values else None
 
 
-def _cost_columns(runs: Runs, model: str, own: pd.DataFrame) -> dict[str, Any]:
-    first = own.iloc[0]
-    row: dict[str, Any] = {"row": runs.label(model), "model": model, "control": runs.is_control(model)}
-    row |= {name: first[name] for name in ("generator_size", "extensions", "recipe")} | {"seeds": len(own)}
-    for name in ("discriminator", "discriminator_backbone", "generator", "total"):
-        row[f"parameters.{name}"] = first.get(f"parameters.{name}")
-    for name in ("tokens", "wall_seconds", "cpu_seconds", "gpu_seconds", "peak_rss_bytes", "peak_gpu_bytes"):
-        row[name] = own[f"cost.{name}"].mean()
-    row["device"], row["hardware"] = first["provenance.device"], first["provenance.machine"]
-    row["threads"] = first["provenance.threads"]
-    for name in FLOPS:
-        flops = own[f"flops.{name}"].mean() if f"flops.{name}" in own else None
-        row[f"flops.{name}"] = flops
-        row[f"petaflop_s_days.{name}"] = None if flops is None else flops / PETAFLOP_S_DAY
-    return row
+# --- columns --------------------------------------------------------------------------------------------------------
 
 
-def _cost_text(row: dict[str, Any]) -> list[str]:
+def _cost(name: str) -> Callable[[Line], Any]:
+    return lambda line: line.cost.get(name)
+
+
+def _cost_columns(lines: Sequence[Line]) -> list[Column[Line]]:
+    most = max((line.cost["flops.electra_paper"] or 0.0 for line in lines), default=0.0)
+    unit, written = ("TFLOP", divided(1e12, 1)) if most < SMALL else ("pfs-days", divided(PETAFLOP_S_DAY, 3))
     return [
-        row["row"],
-        *(
-            count(row[f"parameters.{name}"])
-            for name in ("discriminator", "discriminator_backbone", "generator", "total")
-        ),
-        count(row["tokens"]),
-        duration(row["wall_seconds"]),
-        f"{row['device']}, threads: {row['threads']}",
-        *(scientific(row[f"{unit}.{name}"]) for unit in ("flops", "petaflop_s_days") for name in FLOPS),
+        Column("", lambda line: line.label, "Generator size"),
+        Column("", _cost("parameters.discriminator"), "Discriminator parameters", count),
+        Column("", _cost("parameters.generator"), "Generator parameters", count),
+        Column("", _cost("parameters.total"), "Together (tied once)", count),
+        Column("", _cost("tokens"), "Tokens", count),
+        Column("", _cost("cpu_seconds"), "CPU time", duration),
+        Column("", _cost("wall_seconds"), "Wall time", duration),
+        *(Column("", _cost(f"flops.{name}"), f"{unit} ({name})", written) for name in CONVENTIONS),
     ]
 
 
-def _scored(row: dict[str, Any], method: str, tasks: list[str], summary: Summary | None) -> dict[str, Any]:
-    columns: dict[str, Any] = {"method": method, "score_tasks": ";".join(tasks)}
-    columns |= summary_columns({"score": summary}) if summary else {}
-    for name in FLOPS:
-        days = row.get(f"petaflop_s_days.{name}")
-        columns[f"petaflop_s_days_per_score.{name}"] = days / summary.mean if summary and days is not None else None
-    return columns
+SCORE: list[Column[Scored]] = [
+    Column("", lambda row: row.line.label, "Generator size"),
+    Column("", lambda row: row.method, "Method", left=True),
+    Column("", lambda row: row.score, "Score", with_interval),
+]
+
+
+def _cost_in_csv(name: str) -> Column[Scored]:
+    return Column(name, lambda row: row.line.cost.get(name))
+
+
+CSV: list[Column[Scored]] = [
+    Column("row", lambda row: row.line.label),
+    Column("model", lambda row: row.line.model),
+    Column("control", lambda row: row.line.control),
+    *map(_cost_in_csv, ("generator_size", "extensions", "recipe", "pretrainings")),
+    *(_cost_in_csv(f"parameters.{name}") for name in PARAMETERS),
+    *map(_cost_in_csv, ("tokens", *SECONDS, *BYTES, "device", "machine", "threads")),
+    *(_cost_in_csv(f"{unit}.{name}") for unit in ("flops", "petaflop_s_days") for name in CONVENTIONS),
+    Column("method", lambda row: row.method),
+    Column("score_tasks", lambda row: ";".join(row.tasks)),
+    *summary_columns(lambda row: row.score),
+]
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
 
 
 def _score_about(runs: Runs, methods: Mapping[str, list[str]]) -> str:
@@ -153,25 +169,19 @@ def _with_metric(task: str, metric: str) -> str:
     return task if metric == "accuracy" else f"{task} ({METRICS[metric]})"
 
 
-def _efficiency_notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
+def _notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
     notes = []
     for method, tasks in methods.items():
         without = [m for m in [*runs.models, *runs.random_models] if _mean_score(runs, m, method, tasks) is None]
         if without:
             names = listing([runs.label(m) if m in runs.models else m for m in without])
             notes.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")
-    if methods:
-        notes.append(
-            "pfs-days per score divide by the whole score; what random initialisation reaches for free is in it."
-        )
-    machines = dict.fromkeys(runs.pretrained["provenance.machine"].dropna())
-    notes.append(f"Wall time depends on the machine and its load; hardware: {listing(list(machines))}.")
+    own = runs.pretrained
+    hardware = [
+        f"{device} of {machine}" for device, machine in zip(own["provenance.device"], own["provenance.machine"])
+    ]
+    notes.append(
+        "Wall time depends on the machine and its load, CPU time less so; hardware: "
+        f"{listing(list(dict.fromkeys(hardware)))}."
+    )
     return notes
-
-
-def duration(seconds: float) -> str:
-    """95 -> `95 s`, 400 -> `6.7 min`, 400000 -> `4.6 d`."""
-    for limit, unit, size in ((120, "s", 1), (7200, "min", 60), (172_800, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.0f} {unit}" if size == 1 else f"{seconds / size:.1f} {unit}"
-    return f"{seconds / 86_400:.1f} d"

@@ -2,87 +2,125 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 
-import pandas as pd
-
+from electralab.names import parse_model
 from electralab.report import footnotes
-from electralab.report.markdown import ABSENT, Section, Table, listing, number, summary_columns, with_interval
-from electralab.report.runs import COMPARED, METRICS, UNTRAINED, Cell, Runs, parse_model
-from electralab.report.statistics import Summary
+from electralab.report.grid import Column, Section, Table, frame, summary_columns
+from electralab.report.results import Results
+from electralab.report.runs import COMPARED, METRICS, Cell, Runs
+from electralab.report.statistics import Summary, summarize
+from electralab.report.text import ABSENT, listing, number, with_interval
+
+Quantity = str | Cell  # a metric of pretraining, or a task fine-tuned with a method
 
 
-def generator_size(runs: Runs) -> Table:
-    """Generator size against what it buys: pretraining metrics and downstream scores, controls at the bottom."""
-    metrics = {metric: runs.summaries(metric) for metric in COMPARED}
-    labels = [runs.cell_label(cell) for cell in runs.pretrained_cells]
-    scores = {cell: runs.scores(cell) for cell in runs.pretrained_cells}
-    # A sweep whose pretraining failed can still have fine-tuned models of an earlier run: list both.
-    models = list(dict.fromkeys([*runs.models, *(model for found in scores.values() for model in found)]))
-    rows: list[dict[str, Any]] = []
-    text: list[list[str]] = []
-    for model in models:
-        of = {metric: found[model] for metric, found in metrics.items() if model in found}
-        row: dict[str, Any] = {"row": runs.label(model), "model": model, "control": runs.is_control(model)}
-        row["generator_size"] = parse_model(model).size / 100
-        for cell in runs.pretrained_cells:
-            row |= _score_columns(runs, cell, model, scores[cell].get(model))
-        rows.append(row | summary_columns(of))
-        text.append(
-            [runs.label(model), *(with_interval(of.get(metric)) for metric in COMPARED)]
-            + [_score(runs, cell, model, scores[cell].get(model)) for cell in runs.pretrained_cells]
-        )
-    for row, cells in _control_rows(runs):
-        rows.append(row)
-        text.append([row["row"], *[ABSENT] * len(COMPARED), *cells])
-    heads = ["Generator size", "MLM loss (nat)", "AUC, own generator", "AUC, unigram replacements", *labels]
+class Line(NamedTuple):
+    """A row of the page: a model with what is known of it; a baseline has no model and one value a task."""
+
+    label: str
+    model: str
+    of: Mapping[Quantity, Summary]
+
+
+class Measured(NamedTuple):
+    """A row of the CSV: one number of a line."""
+
+    line: Line
+    quantity: Quantity
+
+
+def table(results: Results) -> Table:
+    """Generator size against what it buys: pretraining metrics and downstream scores, controls at the bottom.
+
+    Raises:
+        UserError: the experiment has no pretraining.
+    """
+    runs = results.whole
+    if runs.pretrainings.empty:
+        raise results.nothing("pretraining run")
+    lines = _lines(runs)
+    measured = [Measured(line, quantity) for line in lines for quantity in line.of]
     return Table(
         "Generator size",
         f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} {_finetuning_about(runs)}",
-        pd.DataFrame(rows),
-        [Section("", heads, text)],
+        frame(measured, _csv(runs)),
+        [_section(runs, lines)],
         [*_downstream_notes(runs), *_size_notes(runs), *footnotes.unfinished(runs)],
     )
 
 
-def _score(runs: Runs, cell: Cell, model: str, summary: Summary | None) -> str:
-    mark = " †" if summary is not None and runs.degenerate_runs(cell, model) else ""
-    return with_interval(summary) + mark
-
-
-def _score_columns(runs: Runs, cell: Cell, model: str, summary: Summary | None) -> dict[str, Any]:
-    if summary is None:
-        return {}
-    name = runs.cell_name(cell)
-    columns: dict[str, Any] = dict(summary_columns({f"{name}.{runs.metric(cell.task)}": summary}))
-    return columns | {f"{name}.seeds": summary.n, f"{name}.degenerate_runs": runs.degenerate_runs(cell, model)}
-
-
-def _control_rows(runs: Runs) -> list[tuple[dict[str, Any], list[str]]]:
-    """Rows without a generator: untrained models, baselines, the majority class."""
-    found: list[tuple[dict[str, Any], list[str]]] = []
-    untrained = runs.random_models
-    for model in untrained:
-        row: dict[str, Any] = {"row": UNTRAINED if len(untrained) == 1 else f"{UNTRAINED}: {model}", "model": model}
-        text = []
-        for cell in runs.pretrained_cells:
-            summary = runs.random_score(cell, model)
-            row |= _score_columns(runs, cell, model, summary)
-            text.append(_score(runs, cell, model, summary))
-        found.append((row | {"control": True}, text))
-    cells = runs.pretrained_cells
-    values = [
-        *(
-            (name, {cell: runs.baseline_score(cell.task, method) for cell in cells})
-            for method, name in runs.baselines().items()
-        ),
-        ("majority class", {cell: runs.majority_score(cell.task, runs.metric(cell.task)) for cell in cells}),
+def _lines(runs: Runs) -> list[Line]:
+    summaries: dict[Quantity, dict[str, Summary]] = {metric: runs.summaries(metric) for metric in COMPARED}
+    summaries |= {cell: runs.scores(cell) for cell in runs.pretrained_cells}
+    # A sweep whose pretraining failed can still have fine-tuned models of an earlier run: list both.
+    models = list(dict.fromkeys([*runs.models, *(model for found in summaries.values() for model in found)]))
+    lines = [
+        Line(runs.label(model), model, {quantity: of[model] for quantity, of in summaries.items() if model in of})
+        for model in models
     ]
-    for name, of in values if cells else []:
-        known = {cell: value for cell, value in of.items() if value is not None}
-        columns = {f"{runs.cell_name(cell)}.{runs.metric(cell.task)}": value for cell, value in known.items()}
-        found.append(({"row": name, "control": True, **columns}, [number(of[cell]) for cell in cells]))
-    return found
+    cells = runs.pretrained_cells
+    for model in runs.random_models:
+        scores = {cell: runs.random_score(cell, model) for cell in cells}
+        lines.append(Line(runs.title(model), model, {cell: score for cell, score in scores.items() if score}))
+    for method, name in runs.baselines().items():
+        values = {cell: runs.baseline_score(cell.task, method) for cell in cells}
+        lines.append(_without_model(name, values))
+    if cells:
+        rates = {cell: runs.majority_score(cell.task, runs.metric(cell.task)) for cell in cells}
+        lines.append(_without_model("majority class", rates))
+    return lines
+
+
+def _without_model(name: str, values: Mapping[Cell, float | None]) -> Line:
+    return Line(name, "", {cell: summarize([value]) for cell, value in values.items() if value is not None})
+
+
+def _csv(runs: Runs) -> list[Column[Measured]]:
+    def is_control(row: Measured) -> bool:
+        return row.line.model in ("", *runs.random_models) or runs.is_control(row.line.model)
+
+    return [
+        Column("row", lambda row: row.line.label),
+        Column("model", lambda row: row.line.model),
+        Column("control", is_control),
+        Column("generator_size", lambda row: _size(runs, row.line.model)),
+        Column("task", lambda row: row.quantity.task if isinstance(row.quantity, Cell) else ""),
+        Column("method", lambda row: row.quantity.method if isinstance(row.quantity, Cell) else ""),
+        Column("metric", lambda row: _metric(runs, row.quantity)),
+        *summary_columns(lambda row: row.line.of[row.quantity]),
+        Column("degenerate_runs", lambda row: _degenerate(runs, row.quantity, row.line.model)),
+    ]
+
+
+def _metric(runs: Runs, quantity: Quantity) -> str:
+    return runs.metric(quantity.task) if isinstance(quantity, Cell) else quantity
+
+
+def _size(runs: Runs, model: str) -> float | None:
+    return None if model in ("", *runs.random_models) else parse_model(model).size / 100
+
+
+def _degenerate(runs: Runs, quantity: Quantity, model: str) -> int | None:
+    return runs.degenerate_runs(quantity, model) if isinstance(quantity, Cell) and model else None
+
+
+def _section(runs: Runs, lines: list[Line]) -> Section:
+    quantities: list[Quantity] = [*COMPARED, *runs.pretrained_cells]
+    heads = ["MLM loss (nat)", "AUC, own generator", "AUC, unigram replacements"]
+    heads += [runs.cell_label(cell) for cell in runs.pretrained_cells]
+    rows = [[line.label, *(_text(runs, line, quantity) for quantity in quantities)] for line in lines]
+    return Section("", ["Generator size", *heads], rows)
+
+
+def _text(runs: Runs, line: Line, quantity: Quantity) -> str:
+    summary = line.of.get(quantity)
+    if summary is None:
+        return ABSENT
+    if not line.model:
+        return number(summary.mean)
+    return with_interval(summary) + (" †" if _degenerate(runs, quantity, line.model) else "")
 
 
 def _finetuning_about(runs: Runs) -> str:
@@ -115,8 +153,9 @@ def _downstream_notes(runs: Runs) -> list[str]:
 
 def _own_notes(runs: Runs) -> list[str]:
     cells = runs.pretrained_cells
-    notes = footnotes.degenerate(runs, cells, lambda model: runs.label(model) if model in runs.models else model)
-    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, cells)
+    arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
+    notes = footnotes.degenerate(runs, arms, lambda model: runs.label(model) if model in runs.models else model)
+    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, arms)
 
 
 def _size_notes(runs: Runs) -> list[str]:

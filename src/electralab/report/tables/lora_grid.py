@@ -2,100 +2,54 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import pandas as pd
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 from electralab.report import footnotes
-from electralab.report.markdown import Section, Table, count, listing, number
+from electralab.report.grid import Column, Section, Table, frame, summary_columns
+from electralab.report.rank_alpha import Grid, grids
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
-from electralab.report.statistics import Summary, summarize
-from electralab.report.tables.score_cells import majority_notes, marks, score_text, summary_fields
-
-COLUMNS = (
-    *("row", "model", "task", "grid", "rank", "alpha", "method", "kind", "recipe", "metric", "seeds"),
-    *("median", "mean", "low", "high", "worst", "best"),
-    *("degenerate_runs", "majority_rate", "at_or_below_majority", "trainable_parameters"),
-)
-OPTIONS = re.compile(r"_(?:rank|alpha)\d[\d.]*")
+from electralab.report.tables.score_cells import majority_notes, marks, score_text
+from electralab.report.text import count, listing, number
 
 
-@dataclass(frozen=True)
-class Grid:
-    """One grid on one task with one model; `cells` has the combinations that the experiment asked for."""
+class Place(NamedTuple):
+    """One combination of a grid."""
 
-    name: str
-    model: str
-    task: str
-    cells: dict[tuple[float, float], Cell]
+    grid: Grid
+    rank: float
+    alpha: float
 
     @property
-    def ranks(self) -> list[float]:
-        """Every rank, smallest first."""
-        return sorted({rank for rank, _ in self.cells})
-
-    @property
-    def alphas(self) -> list[float]:
-        """Every alpha, smallest first."""
-        return sorted({alpha for _, alpha in self.cells})
-
-    def summary(self, runs: Runs, rank: float, alpha: float) -> Summary | None:
-        """Scores over seeds; None where no run is finished or none was asked for."""
-        cell = self.cells.get((rank, alpha))
-        values = list(runs.by_seed(cell, self.model).values()) if cell else []
-        return summarize(values) if values else None
+    def cell(self) -> Cell:
+        """Its task and method."""
+        return self.grid.cells[self.rank, self.alpha]
 
 
-def grid_methods(runs: Runs) -> dict[str, str]:
-    """Methods of grids over rank or alpha, and the grid of each: `sweep_rank8_alpha16` -> `sweep`.
+def table(results: Results) -> Table:
+    """A section a grid: ranks down, alphas across, the score with its interval and the number of seeds.
 
-    A grid has at least two methods; one that is only named like them is a method of its own.
+    Raises:
+        UserError: the experiment fine-tunes nothing.
     """
-    named = {
-        method: OPTIONS.sub("", method)
-        for method in runs.kinds
-        if OPTIONS.search(method) and runs.setting(method, "rank") and runs.setting(method, "alpha")
-    }
-    names = list(named.values())
-    return {method: name for method, name in named.items() if names.count(name) > 1}
-
-
-def grids(runs: Runs) -> list[Grid]:
-    """Every grid by task and model."""
-    methods = grid_methods(runs)
-    asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
-    found: dict[tuple[str, str, str], Grid] = {}
-    for cell in runs.cells:
-        for model in runs.finetuned_models:
-            if cell.method in methods and (model, cell.task, cell.method) in asked:
-                name = methods[cell.method]
-                grid = found.setdefault((name, cell.task, model), Grid(name, model, cell.task, {}))
-                grid.cells[float(runs.setting(cell.method, "rank")), float(runs.setting(cell.method, "alpha"))] = cell
-    return list(found.values())
-
-
-def lora_grid(results: Results) -> Table:
-    """A section a grid: ranks down, alphas across, the median score with its interval and the number of seeds."""
     runs = results.runs
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning run")
     every = grids(runs)
-    cells = [cell for grid in every for cell in grid.cells.values()]
-    sections = [_section(runs, grid) for grid in every]
-    rows = [_columns(runs, grid, rank, alpha) for grid in every for rank, alpha in sorted(grid.cells)]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    places = [Place(grid, rank, alpha) for grid in every for rank, alpha in sorted(grid.cells)]
+    numbers = frame(places, _columns(runs))
     if not every:
         about = "No method of this experiment is one of a grid over rank and alpha (`grids` in the config)."
-        return Table("Rank and alpha", about, frame, [], footnotes.unfinished(runs))
-    own = runs.finetuned[runs.finetuned["method"].isin({cell.method for cell in cells})]
+        return Table("Rank and alpha", about, numbers, [], footnotes.unfinished(runs))
+    own = runs.rows_of([(place.cell, place.grid.model) for place in places])
     about = (
-        f"{footnotes.measured(own, 'fine-tunings')} Validation scores: the median over seeds, in brackets the 95 % "
-        "interval of the mean over them (Student t), and the number of seeds n; one seed gives no interval. The update "
+        f"{footnotes.measured(own, 'fine-tunings')} Validation scores: the mean over seeds, in brackets its 95 % "
+        "interval (Student t), and the number of seeds n; one seed gives no interval. The update "
         "is scaled by alpha / rank. An empty cell has no finished run."
     )
-    return Table("Rank and alpha", about, frame, sections, _notes(runs, every, cells))
+    sections = [_section(runs, grid) for grid in every]
+    return Table("Rank and alpha", about, numbers, sections, _notes(runs, every, places))
 
 
 def _section(runs: Runs, grid: Grid) -> Section:
@@ -115,22 +69,33 @@ def _text(runs: Runs, grid: Grid, rank: float, alpha: float) -> str:
     return f"{score_text(summary)}{marks(runs, grid.cells[rank, alpha], grid.model)}"
 
 
-def _columns(runs: Runs, grid: Grid, rank: float, alpha: float) -> dict[str, Any]:
-    cell = grid.cells[rank, alpha]
-    identity = {"row": runs.title(grid.model), "model": grid.model, "task": grid.task, "grid": grid.name}
-    return {
-        **identity,
-        **{"rank": rank, "alpha": alpha, "method": cell.method, "kind": runs.kinds[cell.method]},
-        **{"recipe": runs.setting(cell.method, "recipe"), "metric": runs.metric(cell.task)},
-        **summary_fields(grid.summary(runs, rank, alpha)),
-        "degenerate_runs": runs.degenerate_runs(cell, grid.model),
-        "majority_rate": runs.typical(cell, grid.model, "metric.majority_rate"),
-        "at_or_below_majority": runs.at_majority(cell, grid.model),
-        "trainable_parameters": runs.typical(cell, grid.model, "metric.trainable_parameters"),
-    }
+def _columns(runs: Runs) -> list[Column[Place]]:
+    def of_run(value: Callable[[Cell, str], Any]) -> Callable[[Place], Any]:
+        return lambda place: value(place.cell, place.grid.model)
+
+    return [
+        Column("row", lambda place: runs.title(place.grid.model)),
+        Column("model", lambda place: place.grid.model),
+        Column("task", lambda place: place.grid.task),
+        Column("grid", lambda place: place.grid.name),
+        Column("rank", lambda place: place.rank),
+        Column("alpha", lambda place: place.alpha),
+        Column("method", lambda place: place.cell.method),
+        Column("kind", lambda place: runs.kinds[place.cell.method]),
+        Column("recipe", lambda place: runs.setting(place.cell.method, "recipe")),
+        Column("metric", lambda place: runs.metric(place.grid.task)),
+        *summary_columns(lambda place: place.grid.summary(runs, place.rank, place.alpha)),
+        Column("degenerate_runs", of_run(runs.degenerate_runs)),
+        Column("majority_rate", of_run(lambda cell, model: runs.typical(cell, model, "metric.majority_rate"))),
+        Column("at_or_below_majority", of_run(runs.at_majority)),
+        Column(
+            "trainable_parameters",
+            of_run(lambda cell, model: runs.typical(cell, model, "metric.trainable_parameters")),
+        ),
+    ]
 
 
-def _notes(runs: Runs, every: Sequence[Grid], cells: Sequence[Cell]) -> list[str]:
+def _notes(runs: Runs, every: Sequence[Grid], places: Sequence[Place]) -> list[str]:
     notes = [note for grid in every for note in [_best(runs, grid)] if note]
     for grid in every:
         counts = {
@@ -141,8 +106,9 @@ def _notes(runs: Runs, every: Sequence[Grid], cells: Sequence[Cell]) -> list[str
         if counts:
             parts = [f"rank {rank:g} {count(value)}" for rank, value in counts.items()]
             notes.append(f"{_title(runs, grid)}: trainable parameters, the head included: {listing(parts)}.")
-    notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
-    return notes + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+    arms = [(place.cell, place.grid.model) for place in places]
+    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
+    return notes + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
 
 
 def _best(runs: Runs, grid: Grid) -> str | None:
@@ -150,9 +116,9 @@ def _best(runs: Runs, grid: Grid) -> str | None:
     known = {place: found for place in grid.cells if (found := grid.summary(runs, *place))}
     if len(known) < 2:
         return None
-    (rank, alpha), top = max(known.items(), key=lambda item: item[1].median)
+    (rank, alpha), top = max(known.items(), key=lambda item: item[1].mean)
     text = (
-        f"{_title(runs, grid)}: best of {len(known)} cells is rank {rank:g}, alpha {alpha:g} ({number(top.median)}), "
+        f"{_title(runs, grid)}: best of {len(known)} cells is rank {rank:g}, alpha {alpha:g} ({number(top.mean)}), "
         "chosen on the rows that it is scored on: an optimistic number."
     )
     with_one = [s for s in known.values() if s.low is not None and s.high is not None]

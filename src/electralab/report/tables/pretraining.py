@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from electralab.report import footnotes
-from electralab.report.markdown import ABSENT, Section, Table, count, listing, number, summary_columns, with_interval
+from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
+from electralab.report.results import Results
 from electralab.report.runs import COMPARED, Runs, percent
-from electralab.report.statistics import Summary
+from electralab.report.statistics import Summary, summarize
+from electralab.report.text import count, listing, number, with_interval
 
 METRICS = (
     "mlm_loss",
@@ -29,87 +29,111 @@ METRICS = (
     "rtd_balanced_accuracy_at_base_rate",
     "tokens_per_second",
 )
+COSTS = ("tokens", "cpu_seconds", "wall_seconds")
+GAIN = "mlm_gain"
 
 
-def pretraining(runs: Runs) -> Table:
-    """What each pretraining learnt: generator, discriminator, cost; one row a model, then every seed."""
-    summaries = {metric: runs.summaries(metric) for metric in METRICS}
-    rows, quality, cost = [], [], []
-    for model in runs.models:
-        of = {metric: found[model] for metric, found in summaries.items() if model in found}
-        own = runs.pretrained[runs.pretrained["model"] == model]
-        first = own.iloc[0]
-        gain = (own["metric.unigram_cross_entropy"] - own["metric.mlm_loss"]).mean()
-        rows.append(
-            {
-                "model": model,
-                "label": runs.label(model),
-                "control": runs.is_control(model),
-                "extensions": first["extensions"],
-                "recipe": first["recipe"],
-                "generator_size": first["generator_size"],
-                "seeds": len(own),
-                "tokens": own["cost.tokens"].mean(),
-                "mlm_gain": gain,
-                **summary_columns(of),
-                **{name: own[f"cost.{name}"].mean() for name in ("cpu_seconds", "wall_seconds")},
-            }
-        )
-        quality.append(
-            [
-                runs.label(model),
-                str(len(own)),
-                with_interval(of.get("mlm_loss")),
-                number(gain, 2),
-                _mean(of, "mlm_accuracy"),
-                with_interval(of.get("rtd_auc")),
-                with_interval(of.get("rtd_auc_unigram")),
-                f"{_mean(of, 'rtd_loss')} / {_mean(of, 'rtd_base_entropy')}",
-                _mean(of, "rtd_recall_at_base_rate"),
-                _mean(of, "rtd_balanced_accuracy_at_base_rate"),
-            ]
-        )
-        cost.append(
-            [
-                runs.label(model),
-                listing(first["extensions"].split(";")) if first["extensions"] else "none",
-                *(count(own[f"cost.{name}"].mean()) for name in ("tokens", "cpu_seconds", "wall_seconds")),
-                count(of["tokens_per_second"].mean) if "tokens_per_second" in of else ABSENT,
-            ]
-        )
-    heads = [
-        "Generator size",
-        "Seeds",
-        "MLM loss (nat)",
-        "Below unigram (nat)",
-        "MLM accuracy",
-        "AUC, own generator",
-        "AUC, unigram replacements",
-        "RTD loss / base-rate entropy",
-        "Recall at base rate",
-        "Balanced accuracy at base rate",
-    ]
+class Pretrained(NamedTuple):
+    """One model with every quantity over its seeds."""
+
+    model: str
+    label: str
+    extensions: str
+    seeds: int
+    of: dict[str, Summary]
+
+    def mean(self, metric: str) -> float | None:
+        """The mean over seeds; None for what was not measured."""
+        return self.of[metric].mean if metric in self.of else None
+
+
+class Measured(NamedTuple):
+    """One line of the CSV."""
+
+    model: Pretrained
+    metric: str
+
+
+def table(results: Results) -> Table:
+    """What each pretraining learnt: generator, discriminator, cost; one row a model, then every seed.
+
+    Raises:
+        UserError: the experiment has no pretraining.
+    """
+    runs = results.whole
+    if runs.pretrainings.empty:
+        raise results.nothing("pretraining run")
+    models = _models(runs)
+    lines = [Measured(model, metric) for model in models for metric in model.of]
     return Table(
         "Pretraining",
         f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} "
         "Measured at the end of training on held-out documents. Mean over seeds; in brackets the 95 % interval "
         f"over seeds (Student t){_pooling(runs)}.",
-        pd.DataFrame(rows),
-        [
-            Section("Quality", heads, quality),
-            Section(
-                "Cost of one run",
-                ["Generator size", "Extensions", "Tokens", "CPU seconds", "Wall seconds", "Tokens per second"],
-                cost,
-            ),
-            _every_seed(runs),
-        ],
-        [*_pretraining_notes(runs), *footnotes.unfinished(runs)],
+        frame(lines, _csv(runs)),
+        [section("Quality", models, QUALITY), section("Cost of one run", models, COST), _every_seed(runs)],
+        [*_notes(runs), *footnotes.unfinished(runs)],
     )
 
 
-def _mean(summaries: Mapping[str, Summary], metric: str) -> str:
-    return number(summaries[metric].mean) if metric in summaries else ABSENT
+def _models(runs: Runs) -> list[Pretrained]:
+    summaries = {metric: runs.summaries(metric) for metric in METRICS}
+    found = []
+    for model in runs.models:
+        own = runs.pretrained[runs.pretrained["model"] == model]
+        of = {metric: of_model[model] for metric, of_model in summaries.items() if model in of_model}
+        of[GAIN] = summarize(list(own["metric.unigram_cross_entropy"] - own["metric.mlm_loss"]))
+        of |= {name: summarize(list(own[f"cost.{name}"])) for name in COSTS}
+        found.append(Pretrained(model, runs.label(model), str(own.iloc[0]["extensions"]), len(own), of))
+    return found
+
+
+def _csv(runs: Runs) -> list[Column[Measured]]:
+    def of_run(name: str) -> Any:
+        first = runs.pretrained.drop_duplicates("model").set_index("model")[name]
+        return lambda line: first[line.model.model]
+
+    return [
+        Column("row", lambda line: line.model.label),
+        Column("model", lambda line: line.model.model),
+        Column("control", lambda line: runs.is_control(line.model.model)),
+        *(Column(name, of_run(name)) for name in ("generator_size", "recipe", "extensions")),
+        Column("metric", lambda line: line.metric),
+        *summary_columns(lambda line: line.model.of[line.metric]),
+    ]
+
+
+LABEL: Column[Pretrained] = Column("", lambda model: model.label, "Generator size")
+QUALITY: list[Column[Pretrained]] = [
+    LABEL,
+    Column("", lambda model: model.seeds, "Seeds"),
+    Column("", lambda model: model.of.get("mlm_loss"), "MLM loss (nat)", with_interval),
+    Column("", lambda model: model.mean(GAIN), "Below unigram (nat)", lambda value: number(value, 2)),
+    Column("", lambda model: model.mean("mlm_accuracy"), "MLM accuracy", number),
+    Column("", lambda model: model.of.get("rtd_auc"), "AUC, own generator", with_interval),
+    Column("", lambda model: model.of.get("rtd_auc_unigram"), "AUC, unigram replacements", with_interval),
+    Column(
+        "",
+        lambda model: (model.mean("rtd_loss"), model.mean("rtd_base_entropy")),
+        "RTD loss / base-rate entropy",
+        lambda values: " / ".join(map(number, values)),
+    ),
+    Column("", lambda model: model.mean("rtd_recall_at_base_rate"), "Recall at base rate", number),
+    Column(
+        "",
+        lambda model: model.mean("rtd_balanced_accuracy_at_base_rate"),
+        "Balanced accuracy at base rate",
+        number,
+    ),
+]
+COST: list[Column[Pretrained]] = [
+    LABEL,
+    Column("", lambda model: listing(list(filter(None, model.extensions.split(";")))), "Extensions", left=True),
+    Column("", lambda model: model.mean("tokens"), "Tokens", count),
+    Column("", lambda model: model.mean("cpu_seconds"), "CPU seconds", count),
+    Column("", lambda model: model.mean("wall_seconds"), "Wall seconds", count),
+    Column("", lambda model: model.mean("tokens_per_second"), "Tokens per second", count),
+]
 
 
 def _pooling(runs: Runs) -> str:
@@ -132,7 +156,7 @@ def _every_seed(runs: Runs) -> Section:
     return Section("Every seed", ["Generator size", "Seed", *heads], rows)
 
 
-def _pretraining_notes(runs: Runs) -> list[str]:
+def _notes(runs: Runs) -> list[str]:
     notes = footnotes.detection(runs)
     for sweep in runs.sweeps:
         for metric, what in COMPARED.items():
@@ -145,7 +169,7 @@ def _pretraining_notes(runs: Runs) -> list[str]:
         "`Below unigram` is the held-out unigram cross-entropy minus the MLM loss; recall and balanced accuracy are at "
         "the threshold that flags as many tokens as were replaced."
     )
-    kept = sorted(set(runs.pretrained["keep_probability"].dropna()))
+    kept = sorted(runs.told(runs.pretrained, "keep_probability"))
     if any(kept):
         shares = listing([percent(share) for share in kept])
         notes.append(f"{shares} of the MLM targets are shown unmasked, in every row alike; MLM loss includes them.")

@@ -3,55 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import pandas as pd
+from typing import Any, NamedTuple
 
 from electralab.report import footnotes
+from electralab.report.entries import AS_PUBLISHED, OPTIONS, method_order
+from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
 from electralab.report.learning_rates import chosen_rates, chosen_text, rates_text
-from electralab.report.markdown import ABSENT, Section, Table, count, listing, number
-from electralab.report.protocols import ARMS, Arm, Pair, both_orders_shown, finished, pairs, rank, swapped
+from electralab.report.protocols import SIDES, Pair, Side, both_orders_shown, finished, pairs, rank, swapped
 from electralab.report.results import Results
-from electralab.report.runs import FULL, METRICS, Runs
-from electralab.report.tables.adapters import AS_PUBLISHED, OPTIONS, method_order
-from electralab.report.tables.score_cells import (
-    difference_text,
-    majority_notes,
-    majority_scores,
-    marks,
-    score_text,
-    summary_fields,
-)
+from electralab.report.runs import FULL, METRICS, Arm, Runs
+from electralab.report.tables.score_cells import difference_text, majority_notes, majority_scores, marks, score_text
+from electralab.report.text import ABSENT, count, listing, number
 
-OF_A_PROTOCOL = (
-    *("method", "learning_rates", "chosen", "seeds", "median", "mean", "low", "high", "worst", "best"),
-    *("rank", "degenerate_runs", "at_or_below_majority", "train_rows", "train_seconds", "run_seconds", "tokens"),
-)
-COLUMNS = (
-    *("row", "model", "task", "kind", "recipe", *OPTIONS, "metric", "majority_rate", "validation_rows"),
-    *(f"one_{name}" for name in OF_A_PROTOCOL),
-    *(f"budget_{name}" for name in OF_A_PROTOCOL),
-    *("paired_seeds", "difference", "difference_low", "difference_high"),
-)
-# `targets` means nothing to them (`electralab.config.methods.adapters`).
+# `targets` means nothing to them (`electralab.config.adapters`).
 WITHOUT_TARGETS = ("linear_probe", "prefix", "prompt", "ia3")
 TITLE = "One learning rate, or a budget of them"
 
 
-def protocols(results: Results) -> Table:
-    """A section for every task and model, a row for every method that was run under both protocols."""
+class Line(NamedTuple):
+    """A pair among the others of its task and model, which its ranks depend on."""
+
+    pair: Pair
+    own: Sequence[Pair]
+
+
+def table(results: Results) -> Table:
+    """A section for every task and model, a row for every method that was run under both protocols.
+
+    Raises:
+        UserError: the experiment fine-tunes nothing.
+    """
     runs = results.runs
+    if runs.finetunings.empty:
+        raise results.nothing("fine-tuning run")
     groups = _groups(runs)
-    rows = [_columns(runs, pair, own) for own in groups.values() for pair in own]
-    frame = pd.DataFrame(rows, columns=list(COLUMNS))
+    numbers = frame([Line(pair, own) for own in groups.values() for pair in own], _csv(runs))
     if not groups:
         about = (
             "No method of this experiment was run both with one learning rate and with several to choose from, its "
             "other options being equal: there is nothing to compare."
         )
-        return Table(TITLE, about, frame, [], footnotes.unfinished(runs))
-    sections = [_section(runs, task, model, own) for (task, model), own in groups.items()]
-    return Table(TITLE, _about(runs, groups), frame, sections, _notes(runs, groups))
+        return Table(TITLE, about, numbers, [], footnotes.unfinished(runs))
+    sections = [part for (task, model), own in groups.items() for part in _sections(runs, task, model, own)]
+    return Table(TITLE, _about(runs, groups), numbers, sections, _notes(runs, groups))
 
 
 def _groups(runs: Runs) -> dict[tuple[str, str], list[Pair]]:
@@ -63,85 +57,115 @@ def _groups(runs: Runs) -> dict[tuple[str, str], list[Pair]]:
     return dict(sorted(groups.items(), key=lambda at: (tasks.index(at[0][0]), runs.finetuned_models.index(at[0][1]))))
 
 
-def _columns(runs: Runs, pair: Pair, own: Sequence[Pair]) -> dict[str, Any]:
-    model, method = pair.model, pair.one.method
-    row: dict[str, Any] = {"row": runs.title(model), "model": model, "task": pair.task}
-    row |= {name: runs.setting(method, name) for name in ("recipe", *OPTIONS)} | {"kind": runs.kinds[method]}
-    row["metric"] = runs.metric(pair.task)
-    for name in ("majority_rate", "validation_rows"):
-        row[name] = runs.typical(pair.one.cell, model, f"metric.{name}")
-    for prefix, of in ARMS.items():
-        arm = of(pair)
-        chosen = chosen_rates(runs, arm.cell, model)
-        values = summary_fields(arm.score) | {
-            "method": arm.method,
-            "learning_rates": ";".join(f"{rate:g}" for rate in arm.rates),
-            "chosen": ";".join(f"{rate:g}:{times}" for rate, times in sorted(chosen.items())),
-            "rank": rank(pair, own, of),
-            "degenerate_runs": runs.degenerate_runs(arm.cell, model),
-            "at_or_below_majority": runs.at_majority(arm.cell, model),
-            "train_rows": runs.typical(arm.cell, model, "metric.train_rows"),
-            **{"train_seconds": arm.train_seconds, "run_seconds": arm.run_seconds, "tokens": arm.tokens},
-        }
-        row |= {f"{prefix}_{name}": value for name, value in values.items()}
-    difference = pair.difference
-    if difference:
-        row |= {"paired_seeds": difference.n, "difference": difference.mean}
-        row |= {"difference_low": difference.low, "difference_high": difference.high}
-    return row
+def _csv(runs: Runs) -> list[Column[Line]]:
+    def setting(name: str) -> Column[Line]:
+        return Column(name, lambda line: runs.setting(line.pair.one.method, name))
+
+    def of_task(name: str) -> Column[Line]:
+        return Column(name, lambda line: runs.typical(line.pair.one.cell, line.pair.model, f"metric.{name}"))
+
+    return [
+        Column("row", lambda line: runs.title(line.pair.model)),
+        Column("model", lambda line: line.pair.model),
+        Column("task", lambda line: line.pair.task),
+        Column("kind", lambda line: runs.kinds[line.pair.one.method]),
+        *map(setting, ("recipe", *OPTIONS)),
+        Column("metric", lambda line: runs.metric(line.pair.task)),
+        *map(of_task, ("majority_rate", "validation_rows")),
+        *(column for name, of in SIDES.items() for column in _csv_of_side(runs, name, of)),
+        Column("paired_seeds", lambda line: line.pair.difference and line.pair.difference.n),
+        Column("difference", lambda line: line.pair.difference and line.pair.difference.mean),
+        Column("difference_low", lambda line: line.pair.difference and line.pair.difference.low),
+        Column("difference_high", lambda line: line.pair.difference and line.pair.difference.high),
+    ]
+
+
+def _csv_of_side(runs: Runs, prefix: str, of: Callable[[Pair], Side]) -> list[Column[Line]]:
+    def column(name: str, value: Callable[[Side, str], Any]) -> Column[Line]:
+        return Column(f"{prefix}_{name}", lambda line: value(of(line.pair), line.pair.model))
+
+    def chosen(side: Side, model: str) -> str:
+        rates = chosen_rates(runs, [(side.cell, model)])
+        return ";".join(f"{rate:g}:{times}" for rate, times in sorted(rates.items()))
+
+    return [
+        column("method", lambda side, _: side.method),
+        column("learning_rates", lambda side, _: ";".join(f"{rate:g}" for rate in side.rates)),
+        column("chosen", chosen),
+        *summary_columns(lambda line: of(line.pair).score, f"{prefix}_"),
+        Column(f"{prefix}_rank", lambda line: rank(line.pair, line.own, of)),
+        column("degenerate_runs", lambda side, model: runs.degenerate_runs(side.cell, model)),
+        column("at_or_below_majority", lambda side, model: runs.at_majority(side.cell, model)),
+        column("train_rows", lambda side, model: runs.typical(side.cell, model, "metric.train_rows")),
+        column("train_seconds", lambda side, _: side.train_seconds),
+        column("run_seconds", lambda side, _: side.run_seconds),
+        column("tokens", lambda side, _: side.tokens),
+    ]
 
 
 def _about(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> str:
-    methods = {of(pair).method for own in groups.values() for pair in own for of in ARMS.values()}
-    rows = runs.finetuned[runs.finetuned["method"].isin(methods)]
+    rows = runs.rows_of(_arms([pair for own in groups.values() for pair in own]))
     return (
         f"{footnotes.measured(rows, 'fine-tunings')} The two methods of a row have the same kind, recipe and options, "
         "but for their learning rates: the one named first is trained with one rate from the config; each run of the "
         "other trains with every rate of its budget and keeps the one that is best on a tuning part of its own "
-        "training rows. Validation scores: the median over seeds, in brackets the 95 % interval of the mean over them "
-        "(Student t), and the number of seeds n; one seed gives no interval. `Budget minus one`: mean of the "
-        "differences on the seeds that both have, with its interval over these seeds. Ranks are by the median, among "
+        "training rows. Validation scores: the mean over seeds, in brackets its 95 % interval (Student t), "
+        "and the number of seeds n; one seed gives no interval. `Budget minus one`: mean of the "
+        "differences on the seeds that both have, with its interval over these seeds. Ranks are by the mean, among "
         "the methods of the same task and model. `Training`: median seconds over seeds, for the budget those of the "
         "kept rate times the number of rates, for each does the same steps. `Tokens read`: how many times the tokens "
         "of one rate the budget reads in training. A dash: not measured, or not finished."
     )
 
 
-HEADS = (
-    *("Methods", "Kind", "One rate", "Score, one rate", "Budget", "Chosen", "Score, budget", "Budget minus one"),
-    *("Rank, one rate", "Rank, budget", "Training, one rate (s)", "Training, budget (s)", "Tokens read"),
-)
-
-
-def _section(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> Section:
-    rows = [_text(runs, pair, own) for pair in own]
-    for majority in majority_scores(runs, task, model, [of(pair).cell for pair in own for of in ARMS.values()]):
+def _sections(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> list[Section]:
+    lines = [Line(pair, own) for pair in own]
+    heading = f"{task}, {runs.title(model)}"
+    scores = section(f"{heading} ({METRICS[runs.metric(task)]})", lines, _score_columns(runs))
+    for majority in majority_scores(runs, task, model, [of(pair).cell for pair in own for of in SIDES.values()]):
         score = number(majority.score)
-        cells = {"Methods": majority.name, "Score, one rate": score, "Score, budget": score}
-        rows.append([cells.get(head, "") for head in HEADS])
-    heading = f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})"
-    return Section(heading, HEADS, rows, text=("Kind", "Budget", "Chosen"))
+        scores = scores.plus({"Methods": majority.name, "Score, one rate": score, "Score, budget": score})
+    return [scores, section(f"{heading}: rates and cost", lines, _cost_columns(runs))]
 
 
-def _text(runs: Runs, pair: Pair, own: Sequence[Pair]) -> list[str]:
-    scores = {
-        name: f"{score_text(of(pair).score)}{marks(runs, of(pair).cell, pair.model)}" for name, of in ARMS.items()
-    }
-    ranks = [rank(pair, own, of) for of in ARMS.values()]
-    ratio = pair.budget.tokens / pair.one.tokens if pair.budget.tokens and pair.one.tokens else None
-    chosen = chosen_rates(runs, pair.budget.cell, pair.model)
+METHODS: Column[Line] = Column("", lambda line: f"{line.pair.one.method} / {line.pair.budget.method}", "Methods")
+
+
+def _score_columns(runs: Runs) -> list[Column[Line]]:
+    def score(of: Callable[[Pair], Side]) -> Callable[[Line], str]:
+        return lambda line: f"{score_text(of(line.pair).score)}{marks(runs, of(line.pair).cell, line.pair.model)}"
+
+    def place(of: Callable[[Pair], Side]) -> Callable[[Line], Any]:
+        return lambda line: rank(line.pair, line.own, of) or ABSENT
+
     return [
-        f"{pair.one.method} / {pair.budget.method}",
-        _kind(runs, pair.one.method),
-        f"{pair.one.rates[0]:g}",
-        scores["one"],
-        rates_text(pair.budget.rates),
-        chosen_text(chosen) if chosen else ABSENT,
-        scores["budget"],
-        difference_text(pair.difference),
-        *(ABSENT if place is None else str(place) for place in ranks),
-        *(number(of(pair).train_seconds, 1) for of in ARMS.values()),
-        ABSENT if ratio is None else f"{ratio:.2f} ×",
+        METHODS,
+        Column("", lambda line: _kind(runs, line.pair.one.method), "Kind", left=True),
+        Column("", score(SIDES["one"]), "Score, one rate"),
+        Column("", score(SIDES["budget"]), "Score, budget"),
+        Column("", lambda line: line.pair.difference, "Budget minus one", difference_text),
+        Column("", place(SIDES["one"]), "Rank, one rate"),
+        Column("", place(SIDES["budget"]), "Rank, budget"),
+    ]
+
+
+def _cost_columns(runs: Runs) -> list[Column[Line]]:
+    def chosen(line: Line) -> str:
+        rates = chosen_rates(runs, [(line.pair.budget.cell, line.pair.model)])
+        return chosen_text(rates) if rates else ABSENT
+
+    def ratio(line: Line) -> str:
+        one, budget = line.pair.one.tokens, line.pair.budget.tokens
+        return f"{budget / one:.2f} ×" if one and budget else ABSENT
+
+    return [
+        METHODS,
+        Column("", lambda line: f"{line.pair.one.rates[0]:g}", "One rate"),
+        Column("", lambda line: rates_text(line.pair.budget.rates), "Budget", left=True),
+        Column("", chosen, "Chosen", left=True),
+        Column("", lambda line: line.pair.one.train_seconds, "Training, one rate (s)", lambda value: number(value, 1)),
+        Column("", lambda line: line.pair.budget.train_seconds, "Training, budget (s)", lambda value: number(value, 1)),
+        Column("", ratio, "Tokens read"),
     ]
 
 
@@ -166,7 +190,7 @@ def _kind(runs: Runs, method: str) -> str:
 
 def _notes(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> list[str]:
     every = [pair for own in groups.values() for pair in own]
-    cells = list(dict.fromkeys(of(pair).cell for pair in every for of in ARMS.values()))
+    arms = _arms(every)
     used = {pair.model for pair in every}
     notes = [
         f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items() if model in used
@@ -174,8 +198,12 @@ def _notes(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> list[str]:
     notes += [note for (task, model), own in groups.items() for note in _ranking(runs, task, model, own)]
     notes += [_one_rate(every), _budgets(every), *_edges(runs, every), *_same_choice(runs, every)]
     notes += [*_rows(runs, every), *_costs(every), *_left_out(every)]
-    notes += footnotes.degenerate(runs, cells, runs.title) + majority_notes(runs, cells)
-    return notes + footnotes.sampling(runs, cells) + footnotes.unfinished(runs)
+    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
+    return notes + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
+
+
+def _arms(every: Sequence[Pair]) -> list[Arm]:
+    return list(dict.fromkeys((of(pair).cell, pair.model) for pair in every for of in SIDES.values()))
 
 
 def _ranking(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> list[str]:
@@ -184,7 +212,7 @@ def _ranking(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> list[str
     if len(known) < 2:
         return []
     where = f"**{task}, {runs.title(model)}:**"
-    orders = [_order(known, of) for of in ARMS.values()]
+    orders = [_order(known, of) for of in SIDES.values()]
     if not changed:
         return [
             f"{where} no two of the {len(known)} methods change places with the protocol. One rate: {orders[0]}; "
@@ -199,9 +227,9 @@ def _ranking(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> list[str
     ]
 
 
-def _order(known: Sequence[Pair], of: Callable[[Pair], Arm]) -> str:
-    ordered = sorted(known, key=lambda pair: -of(pair).median)
-    return ", ".join(f"`{of(pair).method}` {number(of(pair).median)}" for pair in ordered)
+def _order(known: Sequence[Pair], of: Callable[[Pair], Side]) -> str:
+    ordered = sorted(known, key=lambda pair: -of(pair).mean)
+    return ", ".join(f"`{of(pair).method}` {number(of(pair).mean)}" for pair in ordered)
 
 
 def _one_rate(every: Sequence[Pair]) -> str:
@@ -234,7 +262,7 @@ def _edges(runs: Runs, every: Sequence[Pair]) -> list[str]:
     """Where the best rate may lie outside the budget."""
     found: dict[str, None] = {}
     for pair in every:
-        chosen = chosen_rates(runs, pair.budget.cell, pair.model)
+        chosen = chosen_rates(runs, [(pair.budget.cell, pair.model)])
         for rate, which in ((min(pair.budget.rates), "smallest"), (max(pair.budget.rates), "largest")):
             if 2 * chosen[rate] > chosen.total():
                 where = f"{pair.task}, {runs.title(pair.model)}"
@@ -253,7 +281,7 @@ def _same_choice(runs: Runs, every: Sequence[Pair]) -> list[str]:
     )
     notes = [f"The one rate is not among the rates of {listing(missing)}."] if missing else []
     offered = [pair for pair in every if pair.one.rates[0] in pair.budget.rates]
-    chosen = [chosen_rates(runs, pair.budget.cell, pair.model) for pair in offered]
+    chosen = [chosen_rates(runs, [(pair.budget.cell, pair.model)]) for pair in offered]
     times = sum(rates[pair.one.rates[0]] for pair, rates in zip(offered, chosen))
     total = sum(rates.total() for rates in chosen)
     if total:
@@ -265,7 +293,7 @@ def _rows(runs: Runs, every: Sequence[Pair]) -> list[str]:
     """The budget pays for its choice with training rows."""
     found: dict[str, None] = {}
     for pair in every:
-        of_one, of_budget = (runs.typical(of(pair).cell, pair.model, "metric.train_rows") for of in ARMS.values())
+        of_one, of_budget = (runs.typical(of(pair).cell, pair.model, "metric.train_rows") for of in SIDES.values())
         if of_one is not None and of_budget is not None and of_one != of_budget:
             found[f"{count(of_budget)} instead of {count(of_one)} ({pair.task})"] = None
     if not found:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from electralab.report.markdown import ABSENT, count, listing, number
-from electralab.report.runs import Cell, Runs
+from electralab.report.runs import Arm, Cell, Runs
 from electralab.report.statistics import Difference, Summary
+from electralab.report.text import ABSENT, count, listing, number
 
 
-def score_text(summary: Summary | None, value: float | None = None) -> str:
-    """`0.850 [0.829, 0.873] n=3`: the median, or a value given, with the interval of the mean."""
-    shown = summary.median if value is None and summary else value
-    if summary is None or summary.low is None or summary.high is None:
-        return f"{number(shown)} (n={summary.n if summary else 0})"
-    return f"{number(shown)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
+def score_text(summary: Summary | None) -> str:
+    """`0.850 [0.829, 0.873] n=3`: the mean with its interval."""
+    if summary is None:
+        return f"{ABSENT} (n=0)"
+    if summary.low is None or summary.high is None:
+        return f"{number(summary.mean)} (n={summary.n})"
+    return f"{number(summary.mean)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
 
 
 def difference_text(difference: Difference | None) -> str:
@@ -28,19 +29,9 @@ def difference_text(difference: Difference | None) -> str:
 
 
 def marks(runs: Runs, cell: Cell, model: str) -> str:
-    """† where a run answers with one class, ‡ where the median is no better than the majority class."""
+    """† where a run answers with one class, ‡ where the mean is no better than the majority class."""
     text = ("†" if runs.degenerate_runs(cell, model) else "") + ("‡" if runs.at_majority(cell, model) else "")
     return f" {text}" if text else ""
-
-
-def summary_fields(summary: Summary | None) -> dict[str, Any]:
-    """A summary as columns of a CSV; without a finished run only the number of seeds, 0."""
-    if summary is None:
-        return {"seeds": 0}
-    return {
-        **{"seeds": summary.n, "median": summary.median, "mean": summary.mean, "low": summary.low},
-        **{"high": summary.high, "worst": summary.minimum, "best": summary.maximum},
-    }
 
 
 class Majority(NamedTuple):
@@ -71,18 +62,17 @@ def majority_scores(runs: Runs, task: str, model: str, cells: Sequence[Cell]) ->
     return named
 
 
-def majority_notes(runs: Runs, cells: Sequence[Cell]) -> list[str]:
-    """‡: cells whose median accuracy is that of the most frequent label, or less, with the number of such runs."""
+def majority_notes(runs: Runs, arms: Sequence[Arm]) -> list[str]:
+    """‡: arms whose mean accuracy is that of the most frequent label, or less, with the number of such runs."""
     notes = []
-    for cell in dict.fromkeys(cells):
-        for model in dict.fromkeys(runs.cell_rows(cell)["model"]):
-            if not runs.at_majority(cell, model):
-                continue
-            accuracy, rates = (runs.by_seed(cell, model, name) for name in ("accuracy", "majority_rate"))
-            hits = sum(value <= rates.get(seed, -1.0) + 1e-9 for seed, value in accuracy.items())
-            rate = number(runs.typical(cell, model, "metric.majority_rate"))
-            notes.append(
-                f"‡ {cell.task}, {cell.method}, {runs.title(model)}: {hits} of {len(accuracy)} runs are no better by "
-                f"accuracy than always answering the most frequent label ({rate})."
-            )
+    for cell, model in dict.fromkeys(arms):
+        if not runs.at_majority(cell, model):
+            continue
+        accuracy, rates = (runs.by_seed(cell, model, name) for name in ("accuracy", "majority_rate"))
+        hits = sum(value <= rates.get(seed, -1.0) + 1e-9 for seed, value in accuracy.items())
+        rate = number(runs.typical(cell, model, "metric.majority_rate"))
+        notes.append(
+            f"‡ {cell.task}, {cell.method}, {runs.title(model)}: {hits} of {len(accuracy)} runs are no better by "
+            f"accuracy than always answering the most frequent label ({rate})."
+        )
     return notes

@@ -7,22 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from electralab.errors import UserError
-from electralab.report.collect import SEARCH_COLUMNS
-from electralab.report.markdown import ABSENT, Section, Table, listing, number
+from electralab.report.details.searches import COLUMNS
+from electralab.report.grid import Section, Table
 from electralab.report.results import Results
+from electralab.report.text import ABSENT, listing, number
 
 BEST = 10  # trials that the Markdown shows; the CSV has all
 PARAM, IMPORTANCE = "param.", "importance."
 
 
-def search(results: Results) -> Table:
+def table(results: Results) -> Table:
     """What the searches found; then for each its best trials and the importance of its options.
 
     Raises:
         UserError: there is no trial.
     """
-    trials = searched(results.searches)
+    trials = searched(results)
     names = list(dict.fromkeys(trials["search"]))
     ranked = pd.concat([_ranked(trials[trials["search"] == name]) for name in names])
     sections = [Section("Searches", OVERVIEW, [_overview(name, of(ranked, name)) for name in names])]
@@ -41,16 +41,15 @@ def search(results: Results) -> Table:
     return Table("Searches", _about(trials), ranked, sections, notes)
 
 
-def searched(trials: pd.DataFrame | None) -> pd.DataFrame:
+def searched(results: Results) -> pd.DataFrame:
     """The trials, of which there must be one.
 
     Raises:
-        UserError: no table of trials was given, or it is empty.
+        UserError: the file of trials is missing, damaged or empty.
     """
-    if trials is None:
-        raise UserError("no searches.csv was given: name it with --searches")
+    trials = results.detail("searches")
     if trials.empty:
-        raise UserError("searches.csv has no trial: run the searches of this experiment first (`run.searches`)")
+        raise results.nothing("trial of a search (`run.searches`)")
     return trials
 
 
@@ -76,7 +75,7 @@ def _ranked(own: pd.DataFrame) -> pd.DataFrame:
     finished = own[own["status"] == "ok"].sort_values(["score", "trial"], ascending=[False, True])
     finished = finished.assign(place=range(1, len(finished) + 1))
     rest = own[own["status"] != "ok"].sort_values("trial").assign(place=None)
-    columns = ["search", "place", *SEARCH_COLUMNS[1:]]
+    columns = ["search", "place", *COLUMNS[1:]]
     found = pd.concat([finished, rest.astype({"place": "object"})]) if len(rest) else finished
     return found[[*columns, *(name for name in own.columns if name not in columns)]].astype({"place": "Int64"})
 

@@ -1,0 +1,169 @@
+"""The only list of tables and figures: what each is called, what it shows, and which experiments have it.
+
+A table's code is `electralab.report.tables.<name>.table`, a figure's `electralab.report.figures.<name>.figure`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+# What an experiment may have (`electralab.plan.Plan.kinds`), as far as a table or a figure depends on it.
+KINDS: dict[str, str] = {
+    "pretraining": "a pretraining",
+    "finetuning": "a fine-tuning",
+    "full": "a model that is fine-tuned whole",
+    "adapter": "an adapter or a linear probe",
+    "decoder": "a decoder",
+    "glue": "a GLUE task",
+    "grid": "a grid over rank and alpha",
+    "search": "a search",
+    "two_protocols": "a method with one learning rate and the same method with several",
+}
+
+
+class Item(NamedTuple):
+    """A table or a figure. An experiment has it if it has one of `needs`, which are of `KINDS`."""
+
+    title: str
+    caption: str
+    needs: frozenset[str]
+
+
+def _item(title: str, needs: str, caption: str) -> Item:
+    return Item(title, " ".join(caption.split()), frozenset(needs.split()))
+
+
+TABLES: dict[str, Item] = {
+    "pretraining": _item(
+        "Pretraining",
+        "pretraining",
+        """What each pretraining learnt, on held-out documents at the end of training. The generator: MLM loss, and how
+        far it is below the cross-entropy of a model that knows word frequencies only. The discriminator: AUC against
+        its own generator, which sets every size another exam; AUC on unigram replacements, the same exam for all; and
+        its loss beside the entropy of the replaced rate, which a constant reaches.""",
+    ),
+    "generator_size": _item(
+        "Generator size",
+        "pretraining",
+        """Generator size against what it buys: MLM loss, RTD AUC and the validation score of the fine-tuned
+        discriminator on each task. At the bottom: the pretraining without the extensions, the same network never
+        pretrained, TF-IDF with a linear model, and the majority class. Tasks marked *synthetic* have labels made by a
+        program.""",
+    ),
+    "efficiency": _item(
+        "Efficiency",
+        "pretraining",
+        """What a score cost: parameters (tied ones counted once in the total), time, hardware, and FLOPs counted in
+        two named conventions (`electra_paper`, `matmul_3x`). The score is the mean over the human-labelled tasks; a
+        model that did not finish all of them has none.""",
+    ),
+    "downstream": _item(
+        "Downstream tasks",
+        "full",
+        """Every model on every task, over seeds. GLUE tasks and averages stand apart from tasks that are not GLUE;
+        averages name their set (`glue8`: the paper's, without WNLI; `glue9`: with it). A dagger marks runs that predict
+        one class only.""",
+    ),
+    "vs_published": _item(
+        "Beside published results",
+        "glue",
+        """Our scores beside published ones of the same task, metric and kind of method, with the difference, the
+        protocol behind the published number, and whether the two can be compared at all. Adapters also stand beside
+        what the published ones train and store.""",
+    ),
+    "adapters": _item(
+        "Adapters",
+        "adapter",
+        """Ways of fine-tuning a model on a task: full, with an adapter, the head alone, or no training at all. Score,
+        the difference to full fine-tuning, trained parameters, bytes, time and memory. The recipe `as_published`
+        repeats the mistakes of a published study.""",
+    ),
+    "lora_grid": _item(
+        "Rank and alpha",
+        "grid",
+        """Score over rank and alpha of a low-rank adapter. A cell without a finished run is empty. The best cell was
+        chosen on the rows that it is scored on.""",
+    ),
+    "search": _item(
+        "Searches",
+        "search",
+        """Searches over the options of a method: every trial, the best first, and the median trial. The best score was
+        chosen on the rows that it is scored on, so it is an optimistic number. Importance is the share of the variance
+        between trials (fANOVA).""",
+    ),
+    "protocols": _item(
+        "One learning rate, or a budget of them",
+        "two_protocols",
+        """Methods trained with one learning rate from the config beside the same methods when each run picks the best
+        of several on a part of its own training rows: scores, paired differences, ranks under both protocols, and what
+        the choice costs.""",
+    ),
+}
+
+FIGURES: dict[str, Item] = {
+    "training_curves": _item(
+        "Training curves",
+        "pretraining",
+        """Held-out evaluations during pretraining, a line per generator size: bold the mean over seeds, thin each
+        seed, dashed grey the control without the extensions. Until the dotted line, replacements are unigram draws and
+        the generator is not trained. AUC against the own generator need not rise all the time: the generator improves
+        too, and sets a harder exam.""",
+    ),
+    "generator_size": _item(
+        "Generator size",
+        "pretraining",
+        """Left: held-out MLM loss and RTD AUC against generator size. Right: validation accuracy after fine-tuning, all
+        tasks on one scale, with the same network never pretrained (band: its interval), TF-IDF and the majority class
+        as lines. Bars are 95 % intervals over seeds, dots are seeds, hollow points are single seeds, crosses are the
+        control without the extensions. Fine-tuning starts from one pretraining seed per size, so its bars leave out the
+        scatter of pretraining.""",
+    ),
+    "downstream": _item(
+        "Downstream tasks",
+        "full",
+        """Scores per task and model with 95 % intervals over seeds; published values as open marks, where the task is
+        GLUE's. Dotted: the majority class.""",
+    ),
+    "adapters": _item(
+        "Adapters",
+        "adapter",
+        """Score against the number of trained parameters, the head included, a point a method. Bars are 95 % intervals
+        over seeds; hollow points repeat the mistakes of a published study (`recipe: as_published`). Lines: full
+        fine-tuning with the interval of its mean, the majority class, and methods that train nothing.""",
+    ),
+    "lora_grid": _item(
+        "Rank and alpha",
+        "grid",
+        """Score over rank and alpha of a low-rank adapter, with the half-width of the 95 % interval over seeds. A white
+        cell has no finished run. Every panel has a colour scale of its own.""",
+    ),
+    "search": _item(
+        "Searches",
+        "search",
+        """Left: the score of every trial of a search and the best so far, which was chosen on the rows that it is
+        scored on. Right: how much of the variance between trials each option explains by itself (fANOVA).""",
+    ),
+    "confusion": _item(
+        "Confusion matrices",
+        "decoder",
+        """Confusion matrices of decoders on the validation rows, a panel a task, model and method: true classes down,
+        answers across. Of several seeds, the run with the median score (of an even number, the lower of the two in the
+        middle). A number counts rows, a colour is their share of the true class.""",
+    ),
+}
+
+# Files that `collect` writes beside `runs.csv`; each is made by `electralab.report.details.<name>`.
+DETAILS: dict[str, str] = {
+    "curves": "held-out evaluations during pretraining, a row an evaluation",
+    "comparisons": "every two models on the same task with the same method, on the same validation rows",
+    "searches": "the trials of searches",
+    "confusions": "confusion matrices of classifications, a row a cell",
+}
+TABLE_FILES = ("csv", "md", "html")
+FIGURE_FILES = ("svg", "png")
+
+
+def chosen(catalogue: Mapping[str, Item], kinds: Collection[str]) -> list[str]:
+    """The items that an experiment of these kinds has."""
+    return [name for name, item in catalogue.items() if not item.needs.isdisjoint(kinds)]

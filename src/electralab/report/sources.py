@@ -1,0 +1,38 @@
+"""What the results are collected from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from electralab.errors import UserError
+from electralab.records import RunRecord, read_record
+from electralab.report.flatten import IDENTITY
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Run records by path, results of searches (`search.json`), and the manifests of the tasks that runs are of."""
+
+    records: Mapping[Path, RunRecord]
+    searches: Sequence[Path] = ()
+    tasks: Sequence[Path] = ()
+
+
+def read_sources(records: Sequence[Path], searches: Sequence[Path] = (), tasks: Sequence[Path] = ()) -> Sources:
+    """Read run records.
+
+    Raises:
+        UserError: one is missing or damaged, or a run is given twice.
+    """
+    found: dict[Path, RunRecord] = {}
+    first: dict[tuple[object, ...], Path] = {}
+    for path in records:
+        record = read_record(path)
+        identity = tuple(getattr(record, name) for name in IDENTITY)
+        if identity in first:
+            raise UserError(f"{path} and {first[identity]} are records of the same run: give only one of them")
+        first[identity] = path
+        found[path] = record
+    return Sources(found, searches, tasks)

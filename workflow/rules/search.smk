@@ -1,0 +1,31 @@
+"""Searches over the options of a method."""
+
+
+rule search:
+    """Search the options of a method."""
+    input:
+        unpack(lambda w: PLAN.search_inputs(w.search)),
+    output:
+        "artifacts/searches/{search}/search.json",
+    log:
+        "logs/searches/{search}.log",
+    benchmark:
+        "logs/searches/{search}.benchmark.tsv"
+    wildcard_constraints:
+        search=one_of(PLAN.experiment.searches),
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        gpu=GPUS,
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        spec=lambda w: PLAN.search_spec(w.search),
+        start=lambda w, input: named(input, "start"),
+        tokenizer=lambda w, input: named(input, "tokenizer"),
+    message:
+        "Search {wildcards.search}"
+    shell:
+        "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
+        " --threads {threads} --out {output} 2> {log}"
