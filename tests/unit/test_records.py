@@ -24,7 +24,7 @@ from electralab.records import (
 def make_record(**changes: Any) -> RunRecord:
     meter = Meter(device="cpu", threads=1, data={"corpus": "0" * 64})
     values: dict[str, Any] = {
-        "stage": "finetune",
+        "stage": "run",
         "model": "tiny-g25",
         "task": "boolq",
         "method": "quick_full",
@@ -50,16 +50,23 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     [
         ({"seed": "three"}, "seed"),
         ({"stage": "guess"}, "stage"),
-        ({"schema_version": 2}, "schema_version"),
         ({"status": "fine"}, "status"),
         ({"colour": "red"}, "colour"),
         ({"cost": {}}, "cost"),
     ],
 )
-def test_another_schema_is_refused(tmp_path: Path, damage: dict[str, Any], named: str) -> None:
+def test_a_damaged_record_is_refused(tmp_path: Path, damage: dict[str, Any], named: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps(make_record().model_dump(mode="json") | damage))
     with pytest.raises(UserError, match=rf"run\.json is not a run record \({named}.*delete it") as caught:
+        read_record(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_an_older_schema_says_so_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(make_record().model_dump(mode="json") | {"schema_version": 1, "stage": "finetune"}))
+    with pytest.raises(UserError, match=r"run\.json is a record of schema 1, .* reads 2: delete it and run") as caught:
         read_record(path)
     assert "\n" not in str(caught.value)
 

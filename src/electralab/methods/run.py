@@ -5,6 +5,7 @@ A module is imported by the runs that need it, and with it torch, PEFT or scikit
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -76,6 +77,7 @@ def run_job(
     except (RunFailed, Unsuitable) as error:
         status: Literal["failed", "skipped"] = "failed" if isinstance(error, RunFailed) else "skipped"
         reason = str(error).removeprefix(f"{spec.title}: ")
+        shutil.rmtree(job.artifact, ignore_errors=True)  # a model that answers with NaN was written before it was asked
         _write_artifact(job, Left(form=None, reason=f"the run is {status}: {reason}"))
         write_answers(folder, data, {})
         record = _record(job, meter).model_copy(update={"status": status, "reason": reason, "cost": meter.cost()})

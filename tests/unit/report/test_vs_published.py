@@ -13,8 +13,9 @@ from report_made import Made
 from electralab.config import FullFinetuning, Pretraining, Shape
 from electralab.errors import UserError
 from electralab.names import model_name
+from electralab.report.make import make_table
+from electralab.report.results import Results
 from electralab.report.scores import GLUE8
-from electralab.report.tables import make_table
 
 RELEASED = "google/electra-small-discriminator"
 GOOGLE_CODE = FullFinetuning(recipe="google_code")
@@ -227,10 +228,10 @@ def test_without_glue_one_line_says_so(builder: Builder) -> None:
 def test_damaged_published_results_are_named(builder: Builder, damage: str) -> None:
     builder.glue("minilm", {"sst2": 0.9}, hub=MINILM)
     folder = builder.folder.parent
-    runs, _, comparisons = collected(builder, folder)
+    results = collected(builder)
     published = folder / "published.csv"
     if damage != "missing":
         published.write_text("" if damage == "empty" else "a,b\n1,2\n")
     with pytest.raises(UserError, match=r"published\.csv") as caught:
-        make_table("vs_published", runs, comparisons, published, folder / "t.csv", folder / "t.md")
+        make_table("vs_published", Results(results.folder, published), folder / "t")
     assert "\n" not in str(caught.value) and not (folder / "t.csv").exists()

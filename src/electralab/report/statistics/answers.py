@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from electralab.errors import UserError
+from electralab.finetune.predictions import SCORE
 from electralab.report.statistics.influence import Floats
 
 Texts = npt.NDArray[np.str_]
@@ -20,14 +20,14 @@ Texts = npt.NDArray[np.str_]
 class Answers(NamedTuple):
     """What one run answered, as its file has it: ids, gold labels and predictions, each [N], sorted by id.
 
-    `order` holds the class numbers of those predictions that are the largest of the columns `score_<class number>`.
+    `classes` holds the names of the classes in their order, as the columns of scores name them; none of a regression.
     """
 
     path: Path
     ids: Texts
     labels: Texts
     predictions: Texts
-    order: dict[str, int]
+    classes: tuple[str, ...]
 
     def label_values(self, numbers: Mapping[str, int] | None) -> Floats:
         """Labels as `class_numbers`, or, where that is None, as scores of a regression; [N].
@@ -54,7 +54,7 @@ def read_answers(path: Path) -> Answers:
         if len(lines) < 2 or any(len(line) != len(lines[0]) for line in lines):
             raise ValueError("it holds no row" if len(lines) < 2 else "a row is cut short")
         columns = dict(zip(lines[0], zip(*lines[1:])))
-        scores = np.array([list(map(float, columns[name])) for name in lines[0] if re.fullmatch(r"score_\d+", name)]).T
+        classes = tuple(name.removeprefix(SCORE) for name in lines[0] if name.startswith(SCORE))
         ids, labels, predictions = (np.array(columns[name], dtype=str) for name in ("id", "label", "prediction"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing beside its run record: delete the record and rerun") from None
@@ -65,7 +65,7 @@ def read_answers(path: Path) -> Answers:
     by_id = np.argsort(ids, kind="stable")
     if (ids[by_id][1:] == ids[by_id][:-1]).any():
         raise _damaged(path, "two rows have the same id")
-    return Answers(path, ids[by_id], labels[by_id], predictions[by_id], _order(path, predictions, scores))
+    return Answers(path, ids[by_id], labels[by_id], predictions[by_id], classes)
 
 
 def _values(path: Path, texts: Texts, numbers: Mapping[str, int] | None) -> Floats:
@@ -82,46 +82,20 @@ def _damaged(path: Path, why: str) -> UserError:
     return UserError(f"{path} is damaged ({why}): delete its run record and rerun")
 
 
-def _order(path: Path, predictions: Texts, scores: Floats) -> dict[str, int]:
-    if not scores.size:
-        return {}
-    clear = (scores == scores.max(axis=1, keepdims=True)).sum(axis=1) == 1  # the file rounds
-    pairs = set(zip(predictions[clear].tolist(), scores[clear].argmax(axis=1).tolist()))
-    order = dict(pairs)
-    if len(order) < len(pairs) or len(set(order.values())) < len(pairs):
-        raise _damaged(path, "its predictions are not those with the largest scores")
-    return order
-
-
-def class_numbers(answers: Sequence[Answers], classes: Sequence[str] = ()) -> dict[str, int]:
-    """The number of every class that these runs of one task have as a label or a prediction.
-
-    A name that no run predicted is found in `classes`, is a number itself, or takes the first number that is free: with
-    two classes it is the other one, and no metric of more asks which is which.
+def class_numbers(answers: Sequence[Answers]) -> dict[str, int]:
+    """The number of every class of a task, by its name.
 
     Args:
-        answers: the runs.
-        classes: the names in the order of their numbers, where the caller knows them.
+        answers: runs of the task.
 
     Raises:
-        UserError: two runs number the classes differently, or there are names of which no number is known.
+        UserError: two runs name other classes, or a run has an answer that is no class.
     """
-    numbers: dict[str, int] = {}
+    classes = answers[0].classes
     for run in answers:
-        if any(numbers.get(name, number) != number for name, number in run.order.items()):
-            raise _damaged(run.path, "its classes have other numbers than those of other runs of the task")
-        numbers |= run.order
-    names: set[str] = set()
-    for run in answers:
-        names |= set(np.unique(run.labels).tolist()) | set(np.unique(run.predictions).tolist())
-    for name in sorted(names - set(numbers)):
-        taken = set(numbers.values())
-        if name in classes and classes.index(name) not in taken:
-            numbers[name] = classes.index(name)
-        elif name.isdecimal() and int(name) not in taken:
-            numbers[name] = int(name)
-        elif taken:
-            numbers[name] = next(number for number in range(len(taken) + 1) if number not in taken)
-        else:
-            raise _damaged(answers[0].path, f"it has no scores that say which class {name!r} is")
-    return numbers
+        if run.classes != classes:
+            raise _damaged(run.path, f"its classes are not those of {answers[0].path}")
+        unknown = {*np.unique(run.labels).tolist(), *np.unique(run.predictions).tolist()} - set(classes)
+        if unknown:
+            raise _damaged(run.path, f"{min(unknown)!r} is none of its classes")
+    return {name: number for number, name in enumerate(classes)}

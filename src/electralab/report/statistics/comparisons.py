@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 from electralab.records import RunRecord
 from electralab.report.reading import read_table
 from electralab.report.statistics.answers import Answers, class_numbers, read_answers
@@ -80,7 +81,7 @@ def compare(records: Mapping[Path, RunRecord]) -> pd.DataFrame:
     for path, record in records.items():
         if record.stage != "pretrain" and record.status == "ok" and record.predictions is not None:
             arms = tasks.setdefault((str(record.task), record.primary_metric or "accuracy"), {})
-            seed = None if record.stage == "baseline" else record.seed
+            seed = None if record.model == NO_MODEL else record.seed
             runs = arms.setdefault(Arm(record.model, str(record.method)), {})
             runs[seed] = path.with_name(record.predictions)
     rows: list[tuple[Any, ...]] = []

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from electralab.report.markdown import listing
 from electralab.report.statistics.differences import Difference
+from electralab.report.text import listing
 
 
 class Order(NamedTuple):
