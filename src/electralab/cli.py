@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -59,9 +58,11 @@ def _validate(options: argparse.Namespace) -> None:
 def _resolve(options: argparse.Namespace) -> None:
     import yaml
 
+    from electralab.config import Experiment
     from electralab.files import write_text
 
-    write_text(options.out, yaml.safe_dump(json.loads(options.experiment), sort_keys=True, allow_unicode=True))
+    complete = _spec(Experiment, options.experiment).model_dump(mode="json")
+    write_text(options.out, yaml.safe_dump(complete, sort_keys=True, allow_unicode=True))
 
 
 def _status(options: argparse.Namespace) -> int:

@@ -7,6 +7,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
+
+from electralab.config import FullFinetuning
 
 Run = Callable[..., "CompletedProcess[str]"]
 
@@ -95,6 +98,15 @@ def test_debug_shows_the_traceback(tmp_path: Path, electralab: Run) -> None:
     assert "UserError" in done.stderr
 
 
+def test_the_resolved_config_has_every_default_filled_in(tmp_path: Path, electralab: Run) -> None:
+    experiment = '{"name": "mine", "methods": {"mine": {"kind": "full", "recipe": "rc2020"}}}'
+    done = electralab("resolve", "--experiment", experiment, "--out", tmp_path / "resolved.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    written = yaml.safe_load((tmp_path / "resolved.yaml").read_text())
+    assert written["methods"]["mine"] == FullFinetuning(recipe="rc2020").model_dump()
+    assert written["run"]["pretraining_seed"] == 0
+
+
 def test_good_config_says_so(root: Path, electralab: Run) -> None:
     done = electralab("validate", "--config", root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
     assert (done.returncode, done.stderr) == (0, "")
@@ -104,7 +116,7 @@ def test_good_config_says_so(root: Path, electralab: Run) -> None:
 @pytest.mark.parametrize("damage", ["{}", "not json", '{"model": "x", "colour": 1}'])
 def test_bad_spec_of_a_job_is_one_line(damage: str, tmp_path: Path, electralab: Run) -> None:
     arguments = ["--spec", damage, "--task", tmp_path / "manifest.json", "--out", tmp_path / "run.json"]
-    assert "--spec" in only_line(electralab("baseline", *arguments))
+    assert "--spec" in only_line(electralab("run", *arguments))
     assert list(tmp_path.iterdir()) == []
 
 

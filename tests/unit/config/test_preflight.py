@@ -33,8 +33,7 @@ def jobs(experiment: Experiment) -> dict[str, str]:
     plan = Plan(experiment)
     told = dict.fromkeys(plan.records, "")
     told |= {f"{run}": plan.pretrain_spec(*run) for run in plan.pretraining_runs}
-    told |= {f"{run}": plan.finetune_spec(*run) for run in plan.finetuning_runs}
-    told |= {f"{run}": plan.baseline_spec(*run) for run in plan.baseline_runs}
+    told |= {f"{run}": plan.run_spec(*run) for run in [*plan.finetuning_runs, *plan.baseline_runs]}
     told |= {f"task {task}": plan.task_spec(task) for _, task, _, _ in plan.finetuning_runs}
     return told | {f"search {name}": plan.search_spec(name) for name in experiment.run.searches}
 
