@@ -27,6 +27,7 @@ def run(job: Job) -> Outcome:
     """
     settings = job.spec.settings
     assert isinstance(settings, Half) and job.start is not None
+    torch.set_num_threads(job.threads)
     source, manifest = job.start.parent, read_manifest(job.start)
     with staged_folder(job.artifact) as staging:
         for path in sorted(source.iterdir()):

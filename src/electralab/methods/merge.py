@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from electralab.artifacts import Left
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
@@ -28,6 +30,7 @@ def run(job: Job) -> Outcome:
         Unsuitable: the adapter cannot be folded into the weights exactly.
     """
     assert job.start is not None
+    torch.set_num_threads(job.threads)
     manifest, opened = open_artifact(job.start, job.device)
     assert isinstance(opened.model, AdaptedModel), "refused by the configuration"
     network: Any = merged(opened.model)
