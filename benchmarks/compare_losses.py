@@ -234,11 +234,14 @@ def _run_dag(source: Path, work: Path, options: argparse.Namespace) -> bool:
     shared = work / "artifacts" / "downloads"
     if not shared.exists():
         shared.symlink_to(downloads.resolve(), target_is_directory=True)
-    environment = os.environ | {"PYTHONPATH": str(source / "src")}
+    # An editable installation must not answer for the commit, neither for it nor with plugins that it does not have.
+    (work / "site").mkdir(exist_ok=True)
+    forget = f"import sys\nsys.path[:] = [path for path in sys.path if path != {str(ROOT / 'src')!r}]\n"
+    (work / "site" / "sitecustomize.py").write_text(forget)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(source / "src"), str(work / "site")])}
     configs = [source / "workflow" / "presets" / f"{options.preset}.yaml", *(c.resolve() for c in options.configfile)]
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(source / "Snakefile")]
     command += ["--cores", str(options.cores), "all", "--configfile", *map(str, configs)]
-    # An editable installation must not answer for the commit.
     where = subprocess.run(
         [sys.executable, "-c", "import electralab; print(electralab.__file__)"],
         env=environment,
