@@ -130,7 +130,7 @@ def _answer(task: str, prediction: str) -> str:
     if glue.score_range is not None:
         low, high = glue.score_range
         return f"{min(max(float(prediction), low), high):.3f}"
-    return glue.labels[int(prediction)] if task in IN_WORDS else prediction
+    return prediction if task in IN_WORDS else str(glue.labels.index(prediction))
 
 
 def _is_answer(task: str, answer: str) -> bool:

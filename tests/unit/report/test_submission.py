@@ -12,6 +12,7 @@ from report_experiment import Builder
 
 from electralab.cli import main
 from electralab.data.example import Example
+from electralab.data.glue import GLUE
 from electralab.errors import UserError
 from electralab.finetune.predictions import write_predictions
 from electralab.report.submission import check_submission, write_submission
@@ -62,7 +63,7 @@ def answered(builder: Builder, task: str, seed: int, score: float, rows: int | N
             answers = random.uniform(-1, 6, count)
         else:
             answers = np.log(random.dirichlet(np.ones(3 if task == "mnli" else 2), count))
-        write_predictions(record.with_name(f"predictions_{split}.csv"), examples, answers)
+        write_predictions(record.with_name(f"predictions_{split}.csv"), examples, answers, list(GLUE[task].labels))
     return record
 
 
@@ -98,7 +99,7 @@ def test_answers_are_those_of_the_best_run_on_validation(builder: Builder, tmp_p
     expected = (builder.records[1].with_name("predictions_test.csv")).read_text().splitlines()[1:]
     with zipfile.ZipFile(out) as archive:
         given = [line.split("\t")[1] for line in archive.read("RTE.tsv").decode().splitlines()[1:]]
-    assert given == [["entailment", "not_entailment"][int(line.split(",")[2])] for line in expected]
+    assert given == [line.split(",")[2] for line in expected]
 
 
 def test_the_same_predictions_make_the_same_zip(builder: Builder, tmp_path: Path) -> None:
