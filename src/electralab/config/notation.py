@@ -51,7 +51,7 @@ def _members(annotation: Any) -> Iterator[Any]:
 
 def _read(members: list[Any], text: str) -> Any:
     kind, word = WORDS.get(text.lower(), (None, None))
-    if kind in members:
+    if kind in members and not (kind is NoneType and str in members):  # "null" may be the text that is wanted
         return word
     plain = re.sub(r"(?<=\d)_(?=\d)", "", text)  # YAML allows 1_000
     if not NUMBER.fullmatch(plain):
