@@ -44,7 +44,7 @@ def test_one_seed_has_no_interval_and_says_so(builder: Builder) -> None:
     builder.glue("minilm", {"sst2": 0.85}, seeds=(0,), hub=MINILM)
     made = Made(builder, "downstream")
     assert "0.850 (n=1)" in made.line("minilm")
-    assert "One seed gives no interval" in made.text
+    assert "one seed has no interval" in made.text
     assert pd.isna(made.row(model="minilm", task_id="sst2")["low"])
 
 
@@ -63,7 +63,7 @@ def test_averages_by_hand_and_only_where_every_task_is_there(builder: Builder) -
     assert nine["mean"] == pytest.approx((sum(EIGHT.values()) + 0.5 + 8 * 0.002 / 3) / 9)
     assert set(made.frame.loc[made.frame["task_id"].isin(("glue8", "glue9")), "model"]) == {"minilm", "bert"}
     assert set(made.frame.loc[made.frame["task_id"] == "glue9", "model"]) == {"bert"}
-    assert "no wnli" in made.note("`glue8` is the mean")
+    assert "`glue8` is the paper's, without wnli" in made.note("averages")
 
 
 def test_a_task_of_the_hub_is_called_by_its_name_in_glue_unless_it_has_a_twin(builder: Builder) -> None:
@@ -92,14 +92,14 @@ def test_mnli_is_matched_mismatched_and_ax(builder: Builder) -> None:
     assert "mnli, AX (MCC)" in made.text
 
 
-def test_second_metrics_stand_in_the_list_of_cells(builder: Builder) -> None:
+def test_second_metrics_stand_in_a_grid_of_their_own(builder: Builder) -> None:
     builder.finetune("minilm", "mrpc", 0, 0.80, glue="mrpc", hub=MINILM, f1=0.86)
     builder.finetune("minilm", "stsb", 0, 0.82, glue="stsb", hub=MINILM, pearson=0.83)
     made = Made(builder, "downstream")
     assert made.row(task_id="mrpc", metric="f1")["median"] == 0.86
     assert made.row(task_id="stsb", metric="pearson")["median"] == 0.83
-    assert "F1" not in made.section("GLUE\n")
-    assert "stsb (Spearman)" in made.section("GLUE\n")
+    assert "F1" not in made.section("GLUE\n") and "mrpc (F1)" in made.section("GLUE's second metrics")
+    assert "stsb (Spearman)" in made.section("GLUE\n") and "majority" not in made.section("GLUE's second")
 
 
 def test_degenerate_runs_are_flagged_in_the_cell_and_below(builder: Builder) -> None:
@@ -107,17 +107,17 @@ def test_degenerate_runs_are_flagged_in_the_cell_and_below(builder: Builder) -> 
         builder.finetune("minilm", "rte", seed, 0.58, glue="rte", hub=MINILM, degenerate=seed == 0)
         builder.finetune("minilm", "sst2", seed, 0.80, glue="sst2", hub=MINILM)
     made = Made(builder, "downstream")
-    assert made.section("GLUE\n").count("†") == 1
-    assert made.note("† rte, minilm: 1 of 3 runs predict one class only")
+    assert made.text.split("**Read")[0].count("†") == 1
+    assert made.note("† runs that predict one class only", "rte: minilm `full` 1 of 3.")
     assert made.row(task_id="rte")["degenerate_runs"] == 1
 
 
 def test_wnlis_majority_trap_is_named(builder: Builder) -> None:
     builder.glue("minilm", {"wnli": 0.5, "rte": 0.5, "sst2": 0.9}, hub=MINILM)
     made = Made(builder, "downstream")
-    assert made.section("GLUE\n").count("‡") == 2
-    assert "majority trap" in made.note("‡ wnli", "(0.550)", "minilm")
-    assert "trap" not in made.note("‡ rte")
+    assert made.text.split("**Read")[0].count("‡") == 2
+    note = made.note("‡ by mean accuracy no better", "wnli (0.550): minilm `full`", "rte (0.550)")
+    assert "majority trap" in note
     assert bool(made.row(task_id="wnli")["at_or_below_majority"])
 
 
@@ -140,8 +140,8 @@ def test_other_tasks_are_never_called_glue(builder: Builder) -> None:
     builder.whole_experiment((0.25,))
     made = Made(builder, "downstream")
     assert made.text.startswith("# Downstream tasks\n")
-    assert "GLUE" not in made.text.replace("None of these tasks is GLUE's", "")
-    for row in ("tiny, generator 25 %", "control without", "random initialisation", "TF-IDF", "majority class"):
+    assert "GLUE" not in made.text
+    for row in ("tiny g25", "tiny_plain g25 (control)", "random initialisation", "TF-IDF", "majority class"):
         assert made.line(row)
     builder.glue("minilm", {"sst2": 0.9}, hub=MINILM)
     made = Made(builder, "downstream")
@@ -153,7 +153,7 @@ def test_failed_runs_are_listed(builder: Builder) -> None:
     builder.glue("minilm", {"sst2": 0.9}, seeds=(0, 1), hub=MINILM)
     builder.finetune("minilm", "sst2", 2, 0.0, glue="sst2", hub=MINILM, status="failed")
     made = Made(builder, "downstream")
-    assert made.note("Failed run: finetune minilm on sst2", "out of memory")
+    assert "| minilm on sst2 | full | 2 | failed | out of memory |" in made.section("Runs without a result")
     assert made.row(task_id="sst2")["n"] == 2
 
 
@@ -161,24 +161,34 @@ def test_snapshots_are_rows_of_their_own_and_of_no_size(builder: Builder) -> Non
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "boolq", 0, 0.7)
     builder.finetune("tiny-g25-at6.25", "boolq", 0, 0.6, snapshot=0.0625)
-    assert "0.600" in Made(builder, "downstream").line("tiny, generator 25 %, after 6.25 % of its steps")
-    assert list(Made(builder, "generator_size").frame["row"].unique()) == ["25 %", "majority class"]
+    assert "0.600" in Made(builder, "downstream").line("tiny g25 at 6.25 %")
+    assert list(Made(builder, "generator_size").frame["row"].unique()) == ["tiny g25", "majority class"]
 
 
 def test_differences_of_the_bootstrap_are_said(builder: Builder) -> None:
     gold = np.random.default_rng(0).integers(2, size=500)
     for model, right in (("a", 0.9), ("b", 0.7), ("c", 0.7)):
         given = np.where(np.random.default_rng(ord(model)).random(500) < right, gold, 1 - gold)
-        builder.finetune(model, "sst2", 0, right, glue="sst2", hub=f"x/{model}", predictions=(gold, given))
+        for seed in (0, 1):
+            known = {"glue": "sst2", "hub": f"x/{model}", "predictions": (gold, given)}
+            builder.finetune(model, "sst2", seed, right, **known)
     note = Made(builder, "downstream").note("**sst2:**")
-    assert "a better than b (+0." in note and "a better than c (+0." in note
-    assert "no difference shown in 1 of 3 pairs" in note
+    assert "A better than c by 0." in note and "a better than b by 0." in note
+    assert "no difference shown in 1 of 3 pairs of models" in note
+
+
+def test_one_seed_gives_no_verdict_between_models(builder: Builder) -> None:
+    gold = np.random.default_rng(0).integers(2, size=500)
+    for model, given in (("a", gold), ("b", 1 - gold)):
+        builder.finetune(model, "sst2", 0, 0.5, glue="sst2", hub=f"x/{model}", predictions=(gold, given))
+    note = Made(builder, "downstream").note("**sst2:**")
+    assert "better" not in note and "No difference shown in 1 of 1 pairs" in note
 
 
 @pytest.mark.parametrize("table", ["downstream", "vs_published"])
 def test_nothing_finished_still_gives_a_table(builder: Builder, table: str) -> None:
     builder.finetune("minilm", "sst2", 0, 0.9, glue="sst2", hub=MINILM, status="failed")
-    assert "Failed run: finetune minilm on sst2" in Made(builder, table).text
+    assert "| minilm on sst2 | full | 0 | failed |" in Made(builder, table).text
     results = collected(builder)
     with pytest.raises(UserError, match="no finished fine-tuning"):
         make_figure("downstream", results, results.folder / "f")
@@ -294,6 +304,8 @@ def test_figure_draws_means_and_published_values(builder: Builder) -> None:
     assert labels[0] == "cola (MCC)" and labels[-1] == "wnli" and len(labels) == 10
     means = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert means[:2] == pytest.approx([0.30 + 0.002 / 3, 0.85 + 0.002 / 3])
+    rates = {line.get_xdata()[0] for line in panel.lines if line.get_label() == "majority class"}
+    assert rates == {0.0, 0.55}
     diamonds = [line.get_xdata()[0] for line in panel.lines if line.get_label() == "ELECTRA-Small-OWT, published"]
     assert diamonds == [0.568, 0.883, 0.874, 0.868, 0.883, 0.789, 0.879, 0.685]
 

@@ -63,7 +63,7 @@ def table(results: Results) -> Table:
         rows += _sizes(published, runs, ours, ids)
     frame = pd.DataFrame(rows, columns=[*OURS, *THEIRS, *AS_PUBLISHED])
     if not rows:
-        return Table("Beside published results", _nothing(runs), frame, [], footnotes.unfinished(runs))
+        return Table("Beside published results", _nothing(runs), frame, footnotes.failed(runs))
     heads = ["Task", "Method", "Ours", "Published", "Difference", "Their model", "Their method", "Source"]
     heads += ["Their protocol", "Comparable"]
     sections = [
@@ -75,9 +75,7 @@ def table(results: Results) -> Table:
         "the medians); the difference is ours minus theirs. `Comparable` says `yes`, `roughly` where only the seeds or "
         "the protocol differ, or `no` and why."
     )
-    return Table(
-        "Beside published results", about, frame, sections, [*_notes(results, frame), *footnotes.unfinished(runs)]
-    )
+    return Table("Beside published results", about, frame, [*sections, *footnotes.failed(runs)], _notes(results, frame))
 
 
 def _notes(results: Results, frame: pd.DataFrame) -> list[str]:
