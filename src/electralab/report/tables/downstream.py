@@ -62,7 +62,7 @@ def table(results: Results) -> Table:
         "Downstream tasks",
         f"{footnotes.measured(runs.finetuned, 'fine-tunings')} Validation scores: mean over seeds, in brackets its 95 "
         "% interval (Student t, each model by itself), n seeds; one seed has no interval. Accuracy where a heading "
-        "names no other metric.",
+        f"names no other metric.{footnotes.sampling(runs, _arms(runs, every))}",
         frame(lines, _columns(runs)),
         [*sections, *footnotes.failed(runs)],
         _notes(runs, every),
