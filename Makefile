@@ -1,13 +1,17 @@
-# make        set up .venv and run the default experiment
-# make test   set up and run linters, type checks and every test
-# make docs   regenerate the generated documentation
-# Extra Snakemake arguments: make ARGS="--configfile workflow/presets/smoke.yaml"
+# make          set up .venv and run the default experiment; again: go on where it was
+# make test     set up and run linters, type checks and every test
+# make lint     set up and run linters and type checks
+# make docs     regenerate the generated documentation
+# make gpu      one page about pretraining on this machine's GPU, in eight minutes; sets nothing up
+# make help     this list
+# Extra arguments for Snakemake or pytest: make ARGS="--configfile workflow/presets/smoke.yaml"
+# Fewer cores than all: make CORES=2. Another Python: make PYTHON=/path/to/python3.11
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := run
 .DELETE_ON_ERROR:
-.PHONY: run setup setup-dev lint test docs
+.PHONY: run help setup setup-dev lint test docs gpu
 
 PYTHON ?= python3
 CORES ?= all
@@ -18,6 +22,9 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 run: setup
 	snakemake --cores $(CORES) all $(ARGS)
 
+help:
+	@sed -n 's/^# //p' $(MAKEFILE_LIST)
+
 setup: .venv/pipeline.stamp
 
 setup-dev: .venv/dev.stamp
@@ -26,6 +33,7 @@ setup-dev: .venv/dev.stamp
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'ElectraLab needs Python 3.11 or newer, and $(PYTHON) is not: run make PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
+	@echo 'Installing the pinned packages into .venv, once: some minutes, 2 GB and more'
 	$(PIP) install --quiet --requirement requirements.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
@@ -47,3 +55,7 @@ test: setup-dev lint
 
 docs: setup
 	python -m electralab docs
+
+# Needs torch, transformers, tokenizers, numpy, pydantic, pyyaml, safetensors and tqdm, whoever installed them.
+gpu:
+	PYTHONPATH=src $(firstword $(wildcard .venv/bin/python) $(PYTHON)) benchmarks/gpu.py $(ARGS)

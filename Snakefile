@@ -5,11 +5,14 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from electralab import names
 from electralab.catalogue import DETAILS, FIGURES, TABLES
-from electralab.config import load_experiment
+from electralab.config import load_to_run
+from electralab.console import hooks
+from electralab.console.owner import own_working_directory
 from electralab.errors import UserError
 from electralab.machine import gpus_per_job, put_interpreter_on_path
-from electralab.plan import Plan, one_of
+from electralab.plan import Plan, named, one_of
 
 min_version("9.14")
 
@@ -18,14 +21,17 @@ configfile: Path(workflow.basedir) / "config.yaml"
 
 
 try:
-    PLAN = Plan(load_experiment(config))
+    PLAN = Plan(load_to_run(config, Path(workflow.basedir) / "config.yaml"))
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
 NAME = PLAN.experiment.name
 PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
 GPUS = gpus_per_job()
+RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
+PRETRAINING = names.pretraining_folder("{model}", "{seed}")
 put_interpreter_on_path()
+own_working_directory()
 
 
 report: "workflow/report/workflow.rst"
@@ -42,14 +48,29 @@ wildcard_constraints:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/finetune.smk"
-include: "workflow/rules/compress.smk"
+include: "workflow/rules/run.smk"
+include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 
 
+onstart:
+    hooks.start(PLAN, workflow)
+
+
+onsuccess:
+    hooks.success(PLAN, workflow)
+
+
+onerror:
+    hooks.error(PLAN, workflow)
+
+
 rule all:
+    """The whole experiment: every table and figure."""
     default_target: True
     input:
         rules.tables.input,
         rules.figures.input,
         f"results/{NAME}/config.resolved.yaml",
+    message:
+        "Every table and figure is there"

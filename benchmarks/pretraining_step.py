@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import transformers
@@ -110,31 +110,61 @@ def reference_loss(
     return mlm, discriminator(input_ids=corrupted, labels=(corrupted != ids).long()).loss
 
 
-def check_equality(shape: Shape, tolerance: float = 1e-5) -> None:
-    """Compare losses and gradients with Hugging Face; exit 1 if they differ by more than `tolerance`."""
-    pair, ids = make_pair(shape), make_batch(shape, seed=1)
-    masking = mask_tokens(ids, MASK, SPECIAL, Corruption(), torch.Generator().manual_seed(1))
-    ours = ElectraObjective()(pair, ids, masking)
+class Gradients(NamedTuple):
+    """Losses and gradients of one step, under Hugging Face names."""
+
+    losses: Tensor
+    tensors: dict[str, Tensor]
+
+
+def ours_and_theirs(
+    shape: Shape, device: str = "cpu", bf16: tuple[bool, bool] = (False, False)
+) -> tuple[Gradients, Gradients]:
+    """One step of ElectraLab and of Hugging Face from the same weights, masks and samples; either may be in bf16."""
+    pair, ids = make_pair(shape).to(device), make_batch(shape, seed=1)
+    masking = mask_tokens(ids, MASK, SPECIAL, Corruption(), torch.Generator().manual_seed(1)).to(torch.device(device))
+    generator, discriminator = (network.to(device) for network in make_huggingface(pair, "eager"))
+    ids = ids.to(device)
+    with torch.no_grad():
+        samples = ElectraObjective()(pair, ids, masking).sampled_ids
+    with torch.autocast(device, torch.bfloat16, enabled=bf16[0]):
+        ours = ElectraObjective()(pair, ids, masking, samples=samples)
     ours.loss.backward()
-    generator, discriminator = make_huggingface(pair, "eager")
-    mlm, rtd = reference_loss(generator, discriminator, ids, masking, ours.sampled_ids)
+    with torch.autocast(device, torch.bfloat16, enabled=bf16[1]):
+        mlm, rtd = reference_loss(generator, discriminator, ids, masking, samples)
     (mlm + 50 * rtd).backward()
 
     def gradients(module: nn.Module) -> dict[str, Tensor]:
         return {name: p.grad for name, p in module.named_parameters() if p.grad is not None}
 
-    worst = max(float((ours.mlm_loss - mlm).detach().abs()), float((ours.rtd_loss - rtd).detach().abs()))
-    expected = {**prefixed("d.", gradients(discriminator)), **prefixed("g.", gradients(generator))}
     graded = copy.deepcopy(pair)
     for target, source in zip(graded.parameters(), pair.parameters()):
         target.data = source.grad
+    expected = {**prefixed("d.", gradients(discriminator)), **prefixed("g.", gradients(generator))}
     actual = {**prefixed("d.", discriminator_state(graded)), **prefixed("g.", generator_state(graded))}
-    largest = max(float(gradient.abs().max()) for gradient in expected.values())
-    for name, gradient in expected.items():
+    assert ours.mlm_loss is not None
+    return (
+        Gradients(torch.stack([ours.mlm_loss, ours.rtd_loss]), {name: actual[name] for name in expected}),
+        Gradients(torch.stack([mlm, rtd]).detach(), expected),
+    )
+
+
+def largest_difference(ours: Gradients, theirs: Gradients) -> float:
+    """Of losses, and of gradients relative to each tensor's largest."""
+    worst = float((ours.losses - theirs.losses).abs().max())
+    largest = max(float(gradient.abs().max()) for gradient in theirs.tensors.values())
+    for name, gradient in theirs.tensors.items():
         # Relative, but some gradients (of the key biases) are zero up to rounding.
         scale = max(1e-3 * largest, float(gradient.abs().max()))
-        worst = max(worst, float((actual[name] - gradient).abs().max()) / scale)
-    print(f"equality with Hugging Face: largest difference of losses and {len(expected)} gradients {worst:.1e}")
+        worst = max(worst, float((ours.tensors[name] - gradient).abs().max()) / scale)
+    return worst
+
+
+def check_equality(shape: Shape, tolerance: float = 1e-5) -> None:
+    """Compare losses and gradients with Hugging Face; exit 1 if they differ by more than `tolerance`."""
+    ours, theirs = ours_and_theirs(shape)
+    worst = largest_difference(ours, theirs)
+    print(f"equality with Hugging Face: largest difference of losses and {len(ours.tensors)} gradients {worst:.1e}")
     if not worst <= tolerance:
         sys.exit(f"FAILED: the difference is above {tolerance:g}, so the variants do not compute the same thing")
 
@@ -159,23 +189,38 @@ def electralab_step(shape: Shape) -> Callable[[Tensor], Any]:
     return step
 
 
-def huggingface_step(shape: Shape) -> Callable[[Tensor], Any]:
-    """What a user writes first: logits at all positions, eager attention, Gumbel sampling, AdamW in a loop."""
-    generator, discriminator = make_huggingface(make_pair(shape), "eager")
+def huggingface_step(
+    shape: Shape,
+    attention: str = "eager",
+    device: str = "cpu",
+    bf16: bool = False,
+    fused: bool = False,
+    compiler: str | None = None,
+) -> Callable[[Tensor], Any]:
+    """What a user writes first: logits at all positions, eager attention, Gumbel sampling, AdamW in a loop.
+
+    The options are what a user finds next; `compiler` is a backend of `torch.compile`.
+    """
+    generator, discriminator = (network.to(device) for network in make_huggingface(make_pair(shape), attention))
     networks = nn.ModuleList([generator, discriminator])
-    optimizer = torch.optim.AdamW(networks.parameters(), lr=5e-4, weight_decay=0.01, foreach=False)
+    optimizer_options: dict[str, Any] = {"fused": True} if fused else {"foreach": False}
+    optimizer = torch.optim.AdamW(networks.parameters(), lr=5e-4, weight_decay=0.01, **optimizer_options)
+    if compiler is not None:
+        generator, discriminator = (torch.compile(network, backend=compiler) for network in networks)
 
     def step(ids: Tensor) -> Tensor:
-        masking = mask_tokens(ids, MASK, SPECIAL, Corruption(), torch.default_generator)
+        masking = mask_tokens(ids, MASK, SPECIAL, Corruption(), torch.default_generator).to(torch.device(device))
+        ids = ids.to(device)
         labels = torch.full_like(ids, -100)
         labels.view(-1)[masking.positions] = ids.view(-1)[masking.positions]
-        output = generator(input_ids=masking.generator_ids, labels=labels)
-        with torch.no_grad():
-            selected = output.logits[labels != -100]
-            gumbel = -torch.log(-torch.log(torch.rand_like(selected).clamp_(1e-9, 1 - 1e-7)))
-            sampled = (selected + gumbel).argmax(-1)
-        corrupted = ids.masked_scatter(labels != -100, sampled)
-        rtd = discriminator(input_ids=corrupted, labels=(corrupted != ids).long()).loss
+        with torch.autocast(device, torch.bfloat16, enabled=bf16):
+            output = generator(input_ids=masking.generator_ids, labels=labels)
+            with torch.no_grad():
+                selected = output.logits.flatten(0, 1)[masking.positions].float()
+                gumbel = -torch.log(-torch.log(torch.rand_like(selected).clamp_(1e-9, 1 - 1e-7)))
+                sampled = (selected + gumbel).argmax(-1)
+            corrupted = ids.masked_scatter(labels != -100, sampled)
+            rtd = discriminator(input_ids=corrupted, labels=(corrupted != ids).long()).loss
         loss = output.loss + 50 * rtd
         loss.backward()
         nn.utils.clip_grad_norm_(networks.parameters(), 1.0)

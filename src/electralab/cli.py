@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -12,16 +11,17 @@ from typing import Any
 
 from electralab import __version__
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 
 DOWNLOADS = Path("artifacts/downloads")
 PUBLISHED = Path("reference/published_results.csv")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; a mistake of the user's is one line on stderr and exit status 1."""
+    """Run one verb; its exit status, 0 if it has none. A mistake of the user's is one line on stderr and status 1."""
     options = _parser().parse_args(arguments)
     try:
-        options.verb(options)
+        return int(options.verb(options) or 0)
     except UserError as error:
         if options.debug:
             raise
@@ -35,7 +35,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"electralab: {error.filename or 'input/output'}: {error.strerror or error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _spec(kind: Any, text: str) -> Any:
@@ -49,19 +48,27 @@ def _spec(kind: Any, text: str) -> Any:
 
 
 def _validate(options: argparse.Namespace) -> None:
-    from electralab.config import read_experiment
+    from electralab.config import load_to_run, read_values
     from electralab.plan import Plan
 
-    experiment = read_experiment(options.config)
+    experiment = load_to_run(read_values(options.config), options.config[0])
     print(f"{experiment.name}: valid; {len(Plan(experiment).records)} runs")
 
 
 def _resolve(options: argparse.Namespace) -> None:
     import yaml
 
+    from electralab.config import Experiment
     from electralab.files import write_text
 
-    write_text(options.out, yaml.safe_dump(json.loads(options.experiment), sort_keys=True, allow_unicode=True))
+    complete = _spec(Experiment, options.experiment).model_dump(mode="json")
+    write_text(options.out, yaml.safe_dump(complete, sort_keys=True, allow_unicode=True))
+
+
+def _status(options: argparse.Namespace) -> int:
+    from electralab.console.status import print_status
+
+    return print_status(options.configfile)
 
 
 def _docs(options: argparse.Namespace) -> None:
@@ -110,62 +117,59 @@ def _pretrain(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
     from electralab.pretrain.trainer import run_pretraining
+    from electralab.progress import print_result
     from electralab.specs import PretrainSpec
 
     spec = _spec(PretrainSpec, options.spec)
     device = select_device(options.device)
     record = run_pretraining(spec, options.tokens, options.tokenizer, options.out, options.threads, device)
     metrics = record.metrics
-    print(
+    if record.status != "ok":
+        print_result(f"{record.model} seed {record.seed}: {record.status.upper()}: {record.reason}")
+        return
+    print_result(
         f"{record.model} seed {record.seed}: MLM loss {metrics['mlm_loss']:.3f}"
         f" (unigram {metrics['unigram_cross_entropy']:.3f}), RTD AUC {metrics['rtd_auc']:.3f},"
         f" {record.cost.wall_seconds:.0f} s"
     )
 
 
-def _finetune(options: argparse.Namespace) -> None:
+def _run(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
-    from electralab.methods.run import run_method
-    from electralab.specs import FinetuneSpec
+    from electralab.methods.run import Inputs, run_job
+    from electralab.progress import print_result
+    from electralab.specs import RunSpec
 
-    spec = _spec(FinetuneSpec, options.spec)
-    device = select_device(options.device)
-    record = run_method(spec, options.out, options.task, options.tokenizer, options.model, options.threads, device)
-    print(
-        f"{record.model} on {record.task}, {record.method}, seed {record.seed}:"
-        f" {record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
-    )
+    spec = _spec(RunSpec, options.spec)
+    device = "cpu" if spec.model == NO_MODEL else select_device(options.device)
+    inputs = Inputs(options.task, options.start, options.tokenizer)
+    record = run_job(spec, options.out, inputs, options.threads, device)
+    if record.status == "ok":
+        came_to = f"{record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
+    else:
+        came_to = f"{record.status.upper()}: {record.reason}"
+    print_result(f"{spec.title}: {came_to}")
 
 
 def _search(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.files import sha256
     from electralab.machine import select_device
-    from electralab.methods.run import run_method
+    from electralab.methods.run import Inputs, run_job
     from electralab.records import RunRecord
     from electralab.search.study import Report, SearchSpec, run_search
-    from electralab.specs import FinetuneSpec
+    from electralab.specs import RunSpec
 
     spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
+    inputs = Inputs(options.task, options.start, options.tokenizer)
 
-    def run_trial(trial: FinetuneSpec, record: Path, report: Report | None) -> RunRecord:
-        return run_method(
-            trial, record, options.task, options.tokenizer, options.model, options.threads, device, report
-        )
+    def run_trial(trial: RunSpec, record: Path, report: Report | None) -> RunRecord:
+        return run_job(trial, record, inputs, options.threads, device, report)
 
-    read = {"task": options.task, "tokenizer": options.tokenizer, "model": options.model}
-    inputs = {name: sha256(path) for name, path in read.items() if path is not None}
+    checksums = {name: sha256(path) for name, path in inputs._asdict().items() if path is not None}
     logs = spec.settings.log_to
-    run_search(spec, options.out, run_trial, inputs=inputs, log_to=logs, threads=options.threads, device=device)
-
-
-def _baseline(options: argparse.Namespace) -> None:
-    from electralab.methods.tfidf import run_baseline
-    from electralab.specs import BaselineSpec
-
-    record = run_baseline(_spec(BaselineSpec, options.spec), options.out, options.task)
-    print(f"{record.model} on {record.task}: {record.primary_metric} {record.metrics['score']:.3f}")
+    run_search(spec, options.out, run_trial, inputs=checksums, log_to=logs, threads=options.threads, device=device)
 
 
 def _collect(options: argparse.Namespace) -> None:
@@ -210,7 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"electralab {__version__}")
     verbs = parser.add_subparsers(required=True, metavar="verb")
 
-    def verb(name: str, call: Callable[[argparse.Namespace], None], about: str) -> Callable[..., None]:
+    def verb(name: str, call: Callable[[argparse.Namespace], int | None], about: str) -> Callable[..., None]:
         sub = verbs.add_parser(name, help=about, description=about)
         sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
         sub.set_defaults(verb=call)
@@ -224,6 +228,9 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("validate", _validate, "check a config and its overlays")
     add("--config", nargs="+", default=[Path("config.yaml")], help="config file, then overlays")
+
+    add = verb("status", _status, "tell which runs are done, running, failed and left; status 1 while one has failed")
+    add("--configfile", nargs="+", default=[], help="overlays, as given to snakemake")
 
     add = verb("resolve", _resolve, "write the complete config beside the results")
     add("--experiment", str, help="canonical JSON of the experiment")
@@ -271,28 +278,22 @@ def _parser() -> argparse.ArgumentParser:
     add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
     add("--out")
 
-    add = verb("finetune", _finetune, "fine-tune and evaluate a model on a task")
-    add("--spec", str, help="canonical JSON of the run")
-    add("--task")
-    add("--tokenizer")
-    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
-    add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--out")
-
-    add = verb("search", _search, "search the options of a method")
-    add("--spec", str, help="canonical JSON of the search")
-    add("--task")
-    add("--tokenizer")
-    add("--model", default=None, help="run record of the pretraining, or manifest of a downloaded model")
-    add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
-    add("--out")
-
-    add = verb("baseline", _baseline, "run a baseline without a network")
-    add("--spec", str, help="canonical JSON of the run")
-    add("--task")
-    add("--out")
+    for name, call, about in (
+        ("run", _run, "run one method of a chain on a task"),
+        ("search", _search, "search the options of a method"),
+    ):
+        add = verb(name, call, about)
+        add("--spec", str, help=f"canonical JSON of the {name}")
+        add("--task")
+        add(
+            "--start",
+            default=None,
+            help="vouches for the weights: a record, or a manifest",
+        )
+        add("--tokenizer", default=None, help="tokenizer.json of the model; an artifact has its own")
+        add("--threads", int, default=1)
+        add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+        add("--out")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")

@@ -50,9 +50,23 @@ Everything is named once in its section, and `run` says by name what to run. Nam
 underscores. A name is also a folder below `artifacts/`, so give a changed thing a new name: what is already there under
 the old one would be rebuilt.
 
-An unknown key, a wrong type, an impossible value or a name that does not exist stops with one line before anything
-runs. Write `1.0e-4`, not `1e-4`: YAML reads the latter as text. The complete experiment, defaults filled in, is
-written to `results/<name>/config.resolved.yaml`.
+An overlay that changes what runs needs a `name` of its own, so that it does not write into the results of the default
+experiment. The command line takes the same keys:
+`snakemake --cores 8 all --config name=mine 'pretraining={tiny: {steps: 5000}}'`.
+
+An unknown key, a wrong type, an impossible value, a name that does not exist, a chain whose links do not fit or local
+data that is not there stops with one line before anything runs. A number is a number in any notation: `10000`, `1e4`,
+`"10_000"`. The complete experiment, defaults filled in, is written to `results/<name>/config.resolved.yaml`.
+
+A run is a chain of methods: `methods: [full]` is the chain of one link, and
+
+```yaml
+run:
+  finetuning:
+    - { models: [minilm], tasks: [movie_sentiment], methods: [full], chains: [[full, half], [lora, merge, half]] }
+```
+
+runs `full`, `full+half`, `lora`, `lora+merge` and `lora+merge+half`, each once, each from what the one before it left.
 """
 
 RESULTS_INTRODUCTION = """\

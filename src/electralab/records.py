@@ -9,15 +9,13 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from electralab.errors import UserError
 from electralab.files import read_json, write_json
@@ -26,6 +24,9 @@ VERSIONED = (
     *("torch", "transformers", "tokenizers", "datasets", "peft", "bitsandbytes", "optuna"),
     *("scikit-learn", "numpy", "snakemake"),
 )
+
+
+SCHEMA_VERSION: Final = 2
 
 
 class _Record(BaseModel):
@@ -63,13 +64,13 @@ class Provenance(_Record):
 
 
 class RunRecord(_Record):
-    """Identity, status, quality, cost and provenance of one run (DESIGN: contracts)."""
+    """Identity, status, quality, cost and provenance of one run."""
 
-    schema_version: Literal[1] = 1
-    stage: Literal["pretrain", "finetune", "baseline"]
+    schema_version: Literal[2] = SCHEMA_VERSION
+    stage: Literal["pretrain", "run"]
     model: str
     task: str | None = None
-    method: str | None = None
+    method: str | None = Field(None, description="The chain of methods, joined by `+`.")
     seed: int
     status: Literal["ok", "failed", "skipped"] = "ok"
     reason: str | None = None
@@ -97,8 +98,15 @@ def read_record(path: Path) -> RunRecord:
     Raises:
         UserError: the file is missing, damaged, or of another schema.
     """
+    content = read_json(path)
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UserError(
+            f"{path} is a record of schema {version}, and this version of ElectraLab reads {SCHEMA_VERSION}: "
+            "delete it and run the same command again"
+        )
     try:
-        return RunRecord.model_validate(read_json(path))
+        return RunRecord.model_validate(content)
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -156,26 +164,6 @@ class Meter:
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}",
         )
-
-
-@contextmanager
-def working_directory_lock(directory: Path) -> Iterator[None]:
-    """Hold an exclusive lock on a run's folder, so that an orphaned trainer and its rerun never both write.
-
-    Raises:
-        UserError: another process holds the lock.
-    """
-    import fcntl
-
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / ".lock").open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"another process is still writing to {directory}: wait for it to end or stop it, then run again"
-            ) from error
-        yield
 
 
 @functools.cache

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import Field
 
-from electralab.config import (
-    DownloadedModel,
-    FinetuningMethod,
-    Initialization,
-    Pretraining,
-    Shape,
-    Strict,
-    TfidfBaseline,
-)
+from electralab.config import DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
+from electralab.names import NO_MODEL, chain_name
 
 
 class PretrainSpec(Strict):
@@ -32,29 +27,37 @@ class RandomInit(Strict):
     sequence_length: int
 
 
-class FinetuneSpec(Strict):
-    """One fine-tuning run."""
+class RunSpec(Strict):
+    """One run on a task: the last link of a chain. What the links before it left comes as an artifact."""
 
     model: str
     task: str
-    method: str
+    chain: list[str] = Field(min_length=1, description="Names of methods, in their order.")
     seed: int
-    settings: FinetuningMethod
+    settings: Method = Field(description="Of the last link.")
     random_init: RandomInit | None = Field(None, description="Set when the model is the untrained control.")
     downloaded: DownloadedModel | None = Field(None, description="Set when the model was not pretrained here.")
     snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
-    extensions: list[str]
-    pretraining_recipe: str | None = Field(description="None when the model was not pretrained here.")
+    extensions: list[str] = Field([], description="Departures from the paper in the model's pretraining.")
+    pretraining_recipe: str | None = Field(None, description="None when the model was not pretrained here.")
+
+    @property
+    def method(self) -> str:
+        """The chain as one name."""
+        return chain_name(self.chain)
 
     @property
     def title(self) -> str:
         """What the run is called while it runs, and in errors."""
+        if self.model == NO_MODEL:
+            return f"{self.method} on {self.task}, seed {self.seed}"
         return f"{self.model} on {self.task}, {self.method}, seed {self.seed}"
 
 
-class BaselineSpec(Strict):
-    """One baseline run."""
-
-    task: str
-    method: str
-    settings: TfidfBaseline
+def weights_folder(spec: RunSpec, start: Path) -> Path:
+    """The Hugging Face directory that the record of a pretraining or the manifest of a downloaded model vouches for."""
+    if spec.downloaded is not None:
+        return start.parent
+    if spec.snapshot is not None:
+        return start.parent / f"snapshots/{spec.snapshot * 100:g}"
+    return start.parent / "discriminator"

@@ -7,14 +7,20 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+import yaml
+
+from electralab.config import FullFinetuning
 
 Run = Callable[..., "CompletedProcess[str]"]
 
 BAD = {
-    "unknown key": ("pretraining: {tiny: {lerning_rate: 0.1}}", ["pretraining.tiny.lerning_rate", "configuration.md"]),
+    "unknown key": (
+        "pretraining: {tiny: {lerning_rate: 0.1}}",
+        ["pretraining.tiny.lerning_rate", "mean 'learning_rate'?", "configuration.md"],
+    ),
     "unknown section": ("finetuning: {}", ["'finetuning'", "configuration.md"]),
     "wrong type": ("pretraining: {tiny: {steps: many}}", ["pretraining.tiny.steps", "integer", "many"]),
-    "number as text": ("pretraining: {tiny: {learning_rate: 1e-4}}", ["learning_rate", "1.0e-04"]),
+    "text as number": ("pretraining: {tiny: {learning_rate: fast}}", ["tiny.learning_rate", "number", "'fast'"]),
     "unknown task": (
         "run: {finetuning: [{models: [tiny], tasks: [squad], methods: [quick_full]}]}",
         ["run.finetuning[0].tasks", "'squad'", "boolq"],
@@ -36,6 +42,16 @@ BAD = {
     "vocabulary too large": (
         "tokenizers: {wordpiece_2k: {vocab_size: 65536}}",
         ["tokenizers.wordpiece_2k", "65536", "uint16"],
+    ),
+    "links that do not fit": (
+        "run: {finetuning: [{models: [tiny], tasks: [boolq], chains: [[quick_full, merged]]}]}\n"
+        "methods: {merged: {kind: merge}}",
+        ["run.finetuning[0]: chain quick_full+merged", "an adapter", "lora"],
+    ),
+    "no name of its own": ("pretraining: {tiny: {steps: 500}}", ["results/quick", "name: mine"]),
+    "no local text": (
+        "name: mine\ncorpora: {bundled_english: {parts: [{source: local, path: nowhere}]}}",
+        ["corpora.bundled_english.parts[0].path", "'nowhere'"],
     ),
     "not a mapping": ("- a list", ["overlay.yaml", "mapping"]),
     "empty": ("", ["overlay.yaml", "mapping"]),
@@ -82,6 +98,15 @@ def test_debug_shows_the_traceback(tmp_path: Path, electralab: Run) -> None:
     assert "UserError" in done.stderr
 
 
+def test_the_resolved_config_has_every_default_filled_in(tmp_path: Path, electralab: Run) -> None:
+    experiment = '{"name": "mine", "methods": {"mine": {"kind": "full", "recipe": "rc2020"}}}'
+    done = electralab("resolve", "--experiment", experiment, "--out", tmp_path / "resolved.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    written = yaml.safe_load((tmp_path / "resolved.yaml").read_text())
+    assert written["methods"]["mine"] == FullFinetuning(recipe="rc2020").model_dump()
+    assert written["run"]["pretraining_seed"] == 0
+
+
 def test_good_config_says_so(root: Path, electralab: Run) -> None:
     done = electralab("validate", "--config", root / "config.yaml", root / "workflow" / "presets" / "smoke.yaml")
     assert (done.returncode, done.stderr) == (0, "")
@@ -91,11 +116,11 @@ def test_good_config_says_so(root: Path, electralab: Run) -> None:
 @pytest.mark.parametrize("damage", ["{}", "not json", '{"model": "x", "colour": 1}'])
 def test_bad_spec_of_a_job_is_one_line(damage: str, tmp_path: Path, electralab: Run) -> None:
     arguments = ["--spec", damage, "--task", tmp_path / "manifest.json", "--out", tmp_path / "run.json"]
-    assert "--spec" in only_line(electralab("baseline", *arguments))
+    assert "--spec" in only_line(electralab("run", *arguments))
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["unknown key", "generator too large", "unknown task"])
+@pytest.mark.parametrize("name", ["unknown key", "links that do not fit", "no name of its own", "no local text"])
 def test_workflow_stops_before_the_dag_and_leaves_results_alone(name: str, tmp_path: Path, snakemake: Run) -> None:
     overlay, parts = BAD[name]
     (tmp_path / "overlay.yaml").write_text(overlay)
@@ -109,3 +134,17 @@ def test_workflow_stops_before_the_dag_and_leaves_results_alone(name: str, tmp_p
     assert "Building DAG" not in output
     assert [part for part in parts if part not in output] == []
     assert result.read_text() == "earlier"
+
+
+def test_numbers_on_snakemakes_command_line_are_numbers(tmp_path: Path, snakemake: Run) -> None:
+    longer = "pretraining={tiny: {steps: 2500, learning_rate: 1e-3}}"
+    target = "artifacts/models/pretrained/tiny-g25/seed-0/run.json"
+    done = snakemake(tmp_path, target, "--dry-run", "--printshellcmds", "--config", "name=mine", longer)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"learning_rate":0.001' in done.stdout and '"steps":2500' in done.stdout
+
+
+def test_a_change_on_snakemakes_command_line_needs_a_name(tmp_path: Path, snakemake: Run) -> None:
+    done = snakemake(tmp_path, "all", "--dry-run", "--config", "pretraining={tiny: {steps: 2500}}")
+    assert done.returncode == 1
+    assert "--config name=mine" in done.stdout + done.stderr

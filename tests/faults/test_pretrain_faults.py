@@ -204,9 +204,9 @@ def test_a_run_with_other_settings_starts_anew(inputs: tuple[Path, Path], tmp_pa
 
 
 def test_two_processes_never_write_the_same_run(inputs: tuple[Path, Path], tmp_path: Path) -> None:
-    from electralab.records import working_directory_lock
+    from electralab.files import only_writer
 
-    with working_directory_lock(tmp_path), pytest.raises(UserError, match="another process"):
+    with only_writer(tmp_path), pytest.raises(UserError, match="another process"):
         run_pretraining(run_spec(), *inputs, tmp_path / "run.json", 1, "cpu")
 
 

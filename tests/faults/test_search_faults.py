@@ -21,7 +21,7 @@ from electralab.config import Lora, Search
 from electralab.errors import UserError
 from electralab.records import Meter, RunRecord, write_record
 from electralab.search.study import Report, SearchSpec, run_search
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 TRIALS = 20
 SPACE = {"rank": [2, 4, 8, 16], "alpha": {"low": 1.0, "high": 64.0, "log": True}}
@@ -29,9 +29,7 @@ SPACE = {"rank": [2, 4, 8, 16], "alpha": {"low": 1.0, "high": 64.0, "log": True}
 
 def search_spec(trials: int = TRIALS, **more: Any) -> SearchSpec:
     values = {"model": "m", "task": "t", "method": "lora", "space": SPACE, "trials": trials, **more}
-    base = FinetuneSpec(
-        model="m", task="t", method="lora", seed=0, settings=Lora(), extensions=[], pretraining_recipe=None
-    )
+    base = RunSpec(model="m", task="t", chain=["lora"], seed=0, settings=Lora(), extensions=[], pretraining_recipe=None)
     return SearchSpec(name="s", settings=Search.model_validate(values), base=base)
 
 
@@ -41,13 +39,13 @@ class SyntheticTrial:
     def __init__(self, folder: Path, seconds: float = 0.0) -> None:
         self.folder, self.seconds = folder, seconds
 
-    def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
         self.note("began", record_path, spec.settings)
         meter = Meter("cpu", 1)
         time.sleep(self.seconds)
         record = RunRecord(
-            stage="finetune",
+            stage="run",
             model=spec.model,
             seed=spec.seed,
             recipe="fixed",
@@ -290,7 +288,7 @@ def test_record_that_is_not_of_this_run_is_not_taken(
     """Half a record, or one with other options, in the folder of a trial that lost its worker."""
 
     class Interrupted(SyntheticTrial):
-        def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+        def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
             if record_path.parent.name == "7":
                 raise KeyboardInterrupt
             return super().__call__(spec, record_path, report)
@@ -314,7 +312,7 @@ def test_full_disk_or_missing_file_ends_the_search_and_costs_no_trial(
     tmp_path: Path, undisturbed: dict[str, Any], cause: OSError
 ) -> None:
     class Unlucky(SyntheticTrial):
-        def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+        def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
             if record_path.parent.name == "4":
                 raise UserError("not the options' fault") from cause
             return super().__call__(spec, record_path, report)
@@ -329,7 +327,7 @@ def test_full_disk_or_missing_file_ends_the_search_and_costs_no_trial(
 
 def test_programming_error_is_not_swallowed_and_costs_no_trial(tmp_path: Path, undisturbed: dict[str, Any]) -> None:
     class Broken(SyntheticTrial):
-        def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+        def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
             if record_path.parent.name == "4":
                 raise ZeroDivisionError
             return super().__call__(spec, record_path, report)
@@ -346,7 +344,7 @@ def test_interrupted_trial_meets_the_end_that_it_would_have_met(tmp_path: Path, 
     """Its epochs are in the journal already: they are neither reported again nor complained about."""
 
     class Epochs(SyntheticTrial):
-        def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+        def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
             assert report is not None
             assert isinstance(spec.settings, Lora)
             for epoch in (1, 2):

@@ -8,8 +8,8 @@ import random
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from electralab.config import FullFinetuning, Shape
-from electralab.methods.run import run_method
-from electralab.specs import FinetuneSpec, RandomInit
+from electralab.methods.run import Inputs, run_job
+from electralab.specs import RandomInit, RunSpec
 
 WORDS = [f"w{number}" for number in range(30)]
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -87,10 +87,10 @@ def write_task(folder, labels="words", pair=False, more=(), official=None, **fie
 
 def make_spec(seed=0, random_init=True, **settings):
     defaults = {"learning_rates": [1e-2], "epochs": 6, "batch_size": 16, "max_length": 24, "layerwise_lr_decay": 1.0}
-    return FinetuneSpec(
+    return RunSpec(
         model="toy_random" if random_init else "toy-g25",
         task="toy",
-        method="full",
+        chain=["full"],
         seed=seed,
         settings=FullFinetuning(**defaults | settings),
         random_init=RandomInit(shape=SHAPE, initialization="normal", sequence_length=32) if random_init else None,
@@ -100,7 +100,8 @@ def make_spec(seed=0, random_init=True, **settings):
 
 
 def run(spec, inputs, folder, task="words", model=None):
-    return run_method(spec, folder / "run.json", inputs[task], inputs["tokenizer"], model, 1, "cpu")
+    """The record of a run, finished or not."""
+    return run_job(spec, folder / "run.json", Inputs(inputs[task], model, inputs["tokenizer"]))
 
 
 def read_predictions(folder, name="predictions.csv"):

@@ -21,13 +21,13 @@ from electralab.config import (
     Qlora,
     Shape,
     TfidfBaseline,
-    model_name,
 )
+from electralab.names import NO_MODEL, model_name
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
 from electralab.report.results import Results
 from electralab.report.sources import read_sources
-from electralab.specs import BaselineSpec, FinetuneSpec, PretrainSpec, RandomInit
+from electralab.specs import PretrainSpec, RandomInit, RunSpec
 
 SIZES = (0.125, 0.25, 0.5, 0.75, 1.0)
 EXTENSIONS = ["position_aware_init", "unigram_warmup"]
@@ -64,9 +64,10 @@ class Builder:
         control: bool = False,
         curve: bool = True,
         status: str = "ok",
+        settings: Pretraining | None = None,
         **metrics: float,
     ) -> Path:
-        settings = Pretraining(
+        settings = settings or Pretraining(
             corpus="prose",
             tokenizer="wordpiece",
             discriminator=SHAPE,
@@ -86,7 +87,7 @@ class Builder:
                 seed=seed,
                 status=status,  # type: ignore[arg-type]
                 reason=None if status == "ok" else "the loss became NaN at step 300",
-                recipe="paper",
+                recipe=settings.recipe,
                 extensions=settings.extensions,
                 metrics=pretraining_metrics(size, seed, control) | metrics if status == "ok" else {},
                 cost=cost(
@@ -134,10 +135,10 @@ class Builder:
         **more: float,
     ) -> Path:
         """One fine-tuning; `predictions` are labels and answers to write beside the record."""
-        spec = FinetuneSpec(
+        spec = RunSpec(
             model=model,
             task=task,
-            method=method,
+            chain=method.split("+"),
             seed=seed,
             settings=settings or FullFinetuning(max_train_rows=3000),
             snapshot=snapshot,
@@ -162,7 +163,7 @@ class Builder:
         metrics |= more
         path = self.write(
             RunRecord(
-                stage="finetune",
+                stage="run",
                 model=model,
                 task=task,
                 method=method,
@@ -252,12 +253,13 @@ class Builder:
                         self.adapter("minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub=MINILM, **own)
 
     def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
-        spec = BaselineSpec(task=task, method="tfidf", settings=TfidfBaseline(max_train_rows=3000))
+        settings = TfidfBaseline(max_train_rows=3000)
+        spec = RunSpec(model=NO_MODEL, task=task, chain=["tfidf"], seed=0, settings=settings)
         metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0}
         return self.write(
             RunRecord(
-                stage="baseline",
-                model="tfidf",
+                stage="run",
+                model=NO_MODEL,
                 task=task,
                 method="tfidf",
                 seed=0,

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from electralab.config import load_experiment
+from electralab.config import FullFinetuning, load_experiment
+from electralab.names import NO_MODEL, artifact_in, run_folder
 from electralab.plan import Plan
-from electralab.specs import FinetuneSpec, PretrainSpec
+from electralab.specs import PretrainSpec, RunSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
@@ -52,8 +53,7 @@ def plan(change: Callable[[dict[str, Any]], Any] = lambda values: None) -> Plan:
 def specs(of: Plan) -> dict[str, str]:
     """What every run of a plan is told."""
     found = {f"pretrain {run}": of.pretrain_spec(*run) for run in of.pretraining_runs}
-    found |= {f"finetune {run}": of.finetune_spec(*run) for run in of.finetuning_runs}
-    found |= {f"baseline {run}": of.baseline_spec(*run) for run in of.baseline_runs}
+    found |= {f"run {run}": of.run_spec(*run) for run in (*of.finetuning_runs, *of.baseline_runs)}
     found |= {f"corpus {name}": of.corpus_spec(name) for name in of.experiment.corpora}
     found |= {f"tokenizer {name}": of.tokenizer_spec(name) for name in of.experiment.tokenizers}
     return found | {f"task {name}": of.task_spec(name) for name in of.experiment.tasks}
@@ -71,15 +71,15 @@ def test_runs_are_the_products_that_the_config_asks_for() -> None:
     assert plan().finetuning_runs == [
         (model, "boolq", "full", seed) for model in ("net-g25", "net-g50", "net_random") for seed in (0, 1)
     ]
-    assert plan().baseline_runs == [("boolq", "tfidf")]
+    assert plan().baseline_runs == [(NO_MODEL, "boolq", "tfidf", 0)]
 
 
 def test_records_are_one_per_run() -> None:
     records = plan().records
     assert len(records) == len(set(records)) == 4 + 6 + 1
     assert "artifacts/models/pretrained/net-g50/seed-7/run.json" in records
-    assert "artifacts/models/finetuned/net_random/boolq/full/seed-1/run.json" in records
-    assert "artifacts/baselines/boolq/tfidf/run.json" in records
+    assert "artifacts/runs/net_random/boolq/full/seed-1/run.json" in records
+    assert "artifacts/runs/no_model/boolq/tfidf/seed-0/run.json" in records
 
 
 def test_overlapping_blocks_run_once() -> None:
@@ -98,8 +98,20 @@ def test_finetuning_brings_the_pretraining_it_needs() -> None:
         values["run"]["finetuning"][0]["models"] = ["net-g50", "net_random"]
 
     assert plan(only_one_size).pretraining_runs == [("net-g50", 7)]
-    inputs = plan(only_one_size).finetune_inputs("net-g50", "boolq")
-    assert inputs["model"] == "artifacts/models/pretrained/net-g50/seed-7/run.json"
+    inputs = plan(only_one_size).run_inputs("net-g50", "boolq", "full", 0)
+    assert inputs["start"] == "artifacts/models/pretrained/net-g50/seed-7/run.json"
+
+
+def test_an_explicit_number_of_epochs_beats_the_recipe() -> None:
+    def glue(values: dict[str, Any]) -> None:
+        values["tasks"]["short"] = {"source": "glue", "task": "rte"}
+
+    def epochs(method: str) -> int:
+        settings = RunSpec.model_validate_json(plan(glue).run_spec("net-g25", "short", method, 0)).settings
+        assert isinstance(settings, FullFinetuning)
+        return settings.epochs
+
+    assert (epochs("full"), epochs("slow")) == (10, 9)
 
 
 def test_tables_and_figures_need_runs() -> None:
@@ -117,7 +129,7 @@ def test_inputs_follow_the_tokenizer_and_the_task() -> None:
         "tokens": "artifacts/tokens/text/trained/manifest.json",
         "tokenizer": "artifacts/tokenizers/trained/tokenizer.json",
     }
-    assert "model" not in plan().finetune_inputs("net_random", "boolq")
+    assert "start" not in plan().run_inputs("net_random", "boolq", "full", 0)
 
 
 # --- an edit reruns what it concerns and nothing else ------------------------------------------------------------
@@ -125,19 +137,19 @@ def test_inputs_follow_the_tokenizer_and_the_task() -> None:
 
 def test_editing_a_method_concerns_its_runs() -> None:
     edited = differing(lambda values: values["methods"]["full"].update(epochs=4))
-    assert edited == {f"finetune {run}" for run in plan().finetuning_runs}
+    assert edited == {f"run {run}" for run in plan().finetuning_runs}
     assert differing(lambda values: values["methods"]["slow"].update(epochs=4)) == set()
     assert differing(lambda values: values["methods"]["tfidf"].update(max_train_rows=99)) == {
-        "baseline ('boolq', 'tfidf')"
+        f"run {run}" for run in plan().baseline_runs
     }
 
 
 def test_editing_a_pretraining_concerns_its_runs_and_what_takes_its_shape() -> None:
-    edited = differing(lambda values: values["pretraining"]["net"].update(steps=5))
+    edited = differing(lambda values: values["pretraining"]["net"].update(steps=20_000))
     assert edited == {f"pretrain {run}" for run in plan().pretraining_runs}
     shape = differing(lambda values: values["pretraining"]["net"].update(discriminator={"layers": 3}))
-    assert {run for run in shape if run.startswith("finetune")} == {
-        f"finetune ('net_random', 'boolq', 'full', {seed})" for seed in (0, 1)
+    assert {run for run in shape if run.startswith("run")} == {
+        f"run ('net_random', 'boolq', 'full', {seed})" for seed in (0, 1)
     }
 
 
@@ -172,8 +184,8 @@ def test_extensions_follow_a_model_to_its_finetuning() -> None:
     of = Plan(load_experiment(DEFAULT))
 
     def extensions(model: str) -> list[str]:
-        text = of.finetune_spec(model, "word_order", "quick_tuned", 0)
-        return FinetuneSpec.model_validate_json(text).extensions
+        text = of.run_spec(model, "word_order", "quick_tuned", 0)
+        return RunSpec.model_validate_json(text).extensions
 
     assert extensions("tiny-g25") == ["position_aware_init", "unigram_warmup"]
     assert extensions("tiny_plain-g25") == []
@@ -182,10 +194,10 @@ def test_extensions_follow_a_model_to_its_finetuning() -> None:
 
 
 def test_random_control_has_the_shape_of_what_it_controls() -> None:
-    spec = FinetuneSpec.model_validate_json(plan().finetune_spec("net_random", "boolq", "full", 0))
+    spec = RunSpec.model_validate_json(plan().run_spec("net_random", "boolq", "full", 0))
     assert spec.random_init is not None
     assert spec.random_init.shape == plan().experiment.pretraining["net"].discriminator
-    trained = FinetuneSpec.model_validate_json(plan().finetune_spec("net-g25", "boolq", "full", 0))
+    trained = RunSpec.model_validate_json(plan().run_spec("net-g25", "boolq", "full", 0))
     assert trained.random_init is None
 
 
@@ -215,7 +227,7 @@ def test_epochs_by_task_reach_that_task_alone() -> None:
     assert "vs_published" in found.tables
     told = {}
     for task in ("boolq", "rte", "elsewhere"):
-        told[task] = FinetuneSpec.model_validate_json(found.finetune_spec("net_random", task, "full", 0)).settings
+        told[task] = RunSpec.model_validate_json(found.run_spec("net_random", task, "full", 0)).settings
     # ELECTRA paper, table 7: 10 epochs for RTE and STS-B, else 3.
     assert {task: settings.epochs for task, settings in told.items()} == {"boolq": 3, "rte": 10, "elsewhere": 10}
     assert all(settings.epochs_by_task == {} for settings in told.values())
@@ -229,12 +241,12 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
     found = plan(change)
     assert found.pretraining_runs == []
     assert found.downloaded_models == ["minilm"]
-    assert found.finetune_inputs("minilm", "boolq") == {
+    assert found.run_inputs("minilm", "boolq", "full", 3) == {
         "task": "artifacts/tasks/boolq/manifest.json",
         "tokenizer": "artifacts/models/downloaded/minilm/tokenizer.json",
-        "model": "artifacts/models/downloaded/minilm/manifest.json",
+        "start": "artifacts/models/downloaded/minilm/manifest.json",
     }
-    spec = FinetuneSpec.model_validate_json(found.finetune_spec("minilm", "boolq", "full", 3))
+    spec = RunSpec.model_validate_json(found.run_spec("minilm", "boolq", "full", 3))
     assert spec.downloaded is not None and spec.random_init is None and spec.pretraining_recipe is None
     # There is no published number of boolq to stand beside.
     assert (found.tables, found.figures) == (["downstream", "methods"], ["downstream"])
@@ -281,8 +293,55 @@ def test_snapshots_are_models_of_their_own_from_the_run_they_are_part_of() -> No
         "net-g50-at50",
     ]
     assert found.pretraining_runs == [("net-g25", 0), ("net-g50", 0)]
-    inputs = found.finetune_inputs("net-g25-at6.25", "boolq")
-    assert inputs["model"] == "artifacts/models/pretrained/net-g25/seed-0/run.json"
-    spec = FinetuneSpec.model_validate_json(found.finetune_spec("net-g25-at6.25", "boolq", "full", 0))
+    inputs = found.run_inputs("net-g25-at6.25", "boolq", "full", 0)
+    assert inputs["start"] == "artifacts/models/pretrained/net-g25/seed-0/run.json"
+    spec = RunSpec.model_validate_json(found.run_spec("net-g25-at6.25", "boolq", "full", 0))
     assert spec.snapshot == 0.0625
-    assert FinetuneSpec.model_validate_json(found.finetune_spec("net-g25", "boolq", "full", 0)).snapshot is None
+    assert RunSpec.model_validate_json(found.run_spec("net-g25", "boolq", "full", 0)).snapshot is None
+
+
+# --- chains -----------------------------------------------------------------------------------------------------
+
+
+def _with_chains(values: dict[str, Any]) -> None:
+    values["models"]["minilm"] = {"kind": "package"}
+    values["methods"] |= {"lora": {"kind": "lora"}, "merge": {"kind": "merge"}, "half": {"kind": "half"}}
+    chains = [["full", "half"], ["lora", "merge", "half"], ["lora", "merge"]]
+    values["run"] = {"finetuning": [{"models": ["minilm"], "tasks": ["boolq"], "chains": chains, "seeds": [0]}]}
+
+
+def test_every_beginning_of_a_chain_is_a_run_of_its_own() -> None:
+    chains = [chain for _, _, chain, _ in plan(_with_chains).finetuning_runs]
+    assert chains == ["full", "full+half", "lora", "lora+merge", "lora+merge+half"]
+
+
+def test_a_link_reads_what_the_link_before_it_left_and_is_told_its_own_settings_alone() -> None:
+    found = plan(_with_chains)
+    assert found.run_inputs("minilm", "boolq", "lora+merge+half", 0) == {
+        "task": "artifacts/tasks/boolq/manifest.json",
+        "start": artifact_in(run_folder("minilm", "boolq", "lora+merge", 0)),
+    }
+    spec = RunSpec.model_validate_json(found.run_spec("minilm", "boolq", "lora+merge+half", 0))
+    assert (spec.chain, spec.method) == (["lora", "merge", "half"], "lora+merge+half")
+    assert spec.settings == found.methods["half"]
+
+
+def test_editing_a_link_is_told_to_its_own_runs_alone() -> None:
+    """What follows is made again because its input is: the artifact."""
+
+    def edited(values: dict[str, Any]) -> None:
+        _with_chains(values)
+        values["methods"]["lora"]["rank"] = 4
+
+    before, after = specs(plan(_with_chains)), specs(plan(edited))
+    assert [run for run in before if before[run] != after[run]] == ["run ('minilm', 'boolq', 'lora', 0)"]
+
+
+def test_trials_of_a_full_finetuning_keep_no_model() -> None:
+    def search(values: dict[str, Any]) -> None:
+        space = {"dropout": [0.0, 0.1]}
+        values["searches"] = {"s": {"model": "net-g25", "task": "boolq", "method": "full", "space": space}}
+
+    assert json.loads(plan(search).search_spec("s"))["base"]["settings"]["save_model"] is False
+    kept = RunSpec.model_validate_json(plan(search).run_spec("net-g25", "boolq", "full", 0)).settings
+    assert isinstance(kept, FullFinetuning) and kept.save_model

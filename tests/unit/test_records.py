@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from electralab.errors import UserError
+from electralab.files import only_writer
 from electralab.records import (
     Meter,
     RunRecord,
     read_record,
     source_hash,
     versions,
-    working_directory_lock,
     write_record,
 )
 
@@ -24,7 +24,7 @@ from electralab.records import (
 def make_record(**changes: Any) -> RunRecord:
     meter = Meter(device="cpu", threads=1, data={"corpus": "0" * 64})
     values: dict[str, Any] = {
-        "stage": "finetune",
+        "stage": "run",
         "model": "tiny-g25",
         "task": "boolq",
         "method": "quick_full",
@@ -50,16 +50,23 @@ def test_round_trip_is_exact(tmp_path: Path) -> None:
     [
         ({"seed": "three"}, "seed"),
         ({"stage": "guess"}, "stage"),
-        ({"schema_version": 2}, "schema_version"),
         ({"status": "fine"}, "status"),
         ({"colour": "red"}, "colour"),
         ({"cost": {}}, "cost"),
     ],
 )
-def test_another_schema_is_refused(tmp_path: Path, damage: dict[str, Any], named: str) -> None:
+def test_a_damaged_record_is_refused(tmp_path: Path, damage: dict[str, Any], named: str) -> None:
     path = tmp_path / "run.json"
     path.write_text(json.dumps(make_record().model_dump(mode="json") | damage))
     with pytest.raises(UserError, match=rf"run\.json is not a run record \({named}.*delete it") as caught:
+        read_record(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_record_of_an_older_schema_says_so_in_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(json.dumps(make_record().model_dump(mode="json") | {"schema_version": 1, "stage": "finetune"}))
+    with pytest.raises(UserError, match=r"run\.json is a record of schema 1, .* reads 2: delete it and run") as caught:
         read_record(path)
     assert "\n" not in str(caught.value)
 
@@ -99,9 +106,9 @@ def test_provenance_names_this_code_and_machine(root: Path) -> None:
 def test_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "from electralab.errors import UserError; from electralab.records import working_directory_lock\n"
+        "from electralab.errors import UserError; from electralab.files import only_writer\n"
         "try:\n"
-        "    with working_directory_lock(Path(sys.argv[1])): print('entered')\n"
+        "    with only_writer(Path(sys.argv[1])): print('entered')\n"
         "except UserError as error: print(error)\n"
     )
 
@@ -109,6 +116,6 @@ def test_lock_keeps_a_second_process_out(tmp_path: Path) -> None:
         command = [sys.executable, "-c", code, str(tmp_path)]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
-    with working_directory_lock(tmp_path):
+    with only_writer(tmp_path):
         assert "another process is still writing" in other()
     assert other() == "entered"

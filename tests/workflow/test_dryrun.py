@@ -13,6 +13,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from electralab.config import read_experiment
+from electralab.names import run_folder
 from electralab.plan import Plan
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -45,13 +46,13 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakemake: Run) -> None:
+    (tmp_path / "data" / "glue").mkdir(parents=True)  # local data must be there before anything is planned
     done = snakemake(tmp_path, "-n", *overlay(experiment), prefix=without_network())
     expected = plan(experiment)
     jobs = planned_jobs(done)
     assert jobs.pop("total") == sum(jobs.values())
     assert jobs.get("pretrain", 0) == len(expected.pretraining_runs)
-    assert jobs["finetune"] == len(expected.finetuning_runs)
-    assert jobs.get("run_baseline", 0) == len(expected.baseline_runs)
+    assert jobs["run"] == len(expected.task_records)
     assert jobs.get("search", 0) == len(expected.search_results)
     assert jobs["table"] == len(expected.tables)
     assert jobs["figure"] == len(expected.figures)
@@ -76,8 +77,9 @@ def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakema
         ("artifacts/tokens/bundled_english/wordpiece_2k/manifest.json", "build_tokens"),
         ("artifacts/tasks/word_order/manifest.json", "build_task"),
         ("artifacts/models/pretrained/tiny-g12.5/seed-1/run.json", "pretrain"),
-        ("artifacts/models/finetuned/tiny-g100/boolq/quick_full/seed-2/run.json", "finetune"),
-        ("artifacts/baselines/boolq/tfidf/run.json", "run_baseline"),
+        ("artifacts/runs/tiny-g100/boolq/quick_full/seed-2/run.json", "run"),
+        ("artifacts/runs/tiny-g100/boolq/quick_full+half/seed-2/model/manifest.json", "run"),
+        ("artifacts/runs/no_model/boolq/tfidf/seed-0/run.json", "run"),
     ],
 )
 def test_named_target_resolves(target: str, last: str, tmp_path: Path, snakemake: Run) -> None:
@@ -103,9 +105,10 @@ def test_single_target_plans_only_what_it_needs(tmp_path: Path, snakemake: Run) 
         "artifacts/models/pretrained/nonsense-g25/seed-0/run.json",
         "artifacts/models/pretrained/tiny-g33/seed-0/run.json",
         "artifacts/models/pretrained/tiny-g25/seed-one/run.json",
-        "artifacts/models/finetuned/tiny-g25/boolq/tfidf/seed-0/run.json",
-        "artifacts/models/finetuned/tiny-g25/nonsense/quick_full/seed-0/run.json",
-        "artifacts/baselines/boolq/quick_full/run.json",
+        "artifacts/runs/tiny-g25/boolq/tfidf/seed-0/run.json",
+        "artifacts/runs/tiny-g25/nonsense/quick_full/seed-0/run.json",
+        "artifacts/runs/tiny-g25/boolq/quick_full+nonsense/seed-0/run.json",
+        "artifacts/runs/no_model/boolq/quick_full/seed-0/run.json",
     ],
 )
 def test_wrong_target_is_refused_with_its_name(target: str, tmp_path: Path, snakemake: Run) -> None:
@@ -133,10 +136,9 @@ def artifacts(of: Plan) -> dict[str, str]:
     made |= {f"tasks/{name}": of.task_spec(name) for name in of.experiment.tasks}
     for model, seed in of.pretraining_runs:
         made[f"pretrained/{model}/{seed}"] = of.pretrain_spec(model, seed) + str(of.pretrain_inputs(model))
-    for model, task, method, seed in of.finetuning_runs:
-        meaning = of.finetune_spec(model, task, method, seed) + str(of.finetune_inputs(model, task))
-        made[f"finetuned/{model}/{task}/{method}/{seed}"] = meaning
-    return made | {f"baselines/{task}/{method}": of.baseline_spec(task, method) for task, method in of.baseline_runs}
+    for run in (*of.finetuning_runs, *of.baseline_runs):
+        made[run_folder(*run)] = of.run_spec(*run) + str(of.run_inputs(*run))
+    return made
 
 
 @pytest.mark.parametrize("kind", ["table", "figure"])

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import re
 import shutil
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,8 @@ import pytest
 import yaml
 
 from electralab.config import load_experiment, read_experiment
-from electralab.plan import Plan, finetuned_record
+from electralab.names import chain_links, run_folder
+from electralab.plan import Plan
 from electralab.records import read_record
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -34,6 +37,7 @@ def smoke(tmp_path_factory: pytest.TempPathFactory, snakemake: Run, downloads: P
     (folder / "artifacts" / "downloads").symlink_to(downloads, target_is_directory=True)
     done = snakemake(folder, "--cores", "2", "all", "--configfile", PRESET)
     assert done.returncode == 0, (done.stdout + done.stderr)[-6000:]
+    (folder / "console.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
     return folder
 
 
@@ -63,7 +67,8 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def runs_of(*methods: str) -> int:
-    return sum(method in methods for _, _, method, _ in PLAN.finetuning_runs)
+    """Runs of chains that begin with one of these methods: what is made of an artifact is made again with it."""
+    return sum(chain_links(chain)[0] in methods for _, _, chain, _ in PLAN.finetuning_runs)
 
 
 def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
@@ -74,7 +79,7 @@ def test_every_run_left_a_record_and_a_row(smoke: Path) -> None:
         assert record.cost.wall_seconds > 0
         assert record.provenance.data
         assert record.synthetic == (record.task == "smoke_word_order")
-        if record.stage == "finetune":
+        if record.stage == "run":
             assert 0 <= record.metrics["accuracy"] <= 1
         if record.stage == "pretrain":
             assert record.extensions == ["position_aware_init", "unigram_warmup"]
@@ -94,10 +99,11 @@ def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
 
 
 def test_adapters_lie_beside_their_records(smoke: Path) -> None:
-    for model, task, method, seed in PLAN.finetuning_runs:
-        folder = (smoke / finetuned_record(model, task, method, seed)).parent
-        kept = sorted(path.name for path in (folder / "adapter").glob("*"))
-        assert kept == ([] if method == "smoke_full" else ["adapter_config.json", "adapter_model.safetensors"])
+    for model, task, chain, seed in PLAN.finetuning_runs:
+        folder = smoke / run_folder(model, task, chain, seed) / "model"
+        weights = {path.name for path in folder.glob("*.safetensors")}
+        whole = PLAN.methods[chain_links(chain)[-1]].leaves == "huggingface"
+        assert weights == {"model.safetensors" if whole else "adapter_model.safetensors"}
     trials = sorted((smoke / "artifacts/searches/smoke_search/trials").glob("*/run.json"))
     assert [read_record(path).status for path in trials] == ["ok"] * 3
     assert len(rows(smoke / "results/smoke/searches.csv")) == 3
@@ -125,6 +131,40 @@ def test_no_half_written_or_left_over_files(smoke: Path) -> None:
     assert left == []
 
 
+def test_the_console_is_short_and_ends_with_what_came_out(smoke: Path) -> None:
+    lines = (smoke / "console.txt").read_text(encoding="utf-8").splitlines()
+    runs = len(PLAN.records)
+    assert any(line.startswith(f"smoke: {runs} of {runs} runs to do (") for line in lines)
+    assert any(re.match(r"done   smoke-g25 seed 0: MLM loss \d", line) for line in lines)
+    started, ended = (sum(line.startswith(word) for line in lines) for word in ("start  ", "done   "))
+    assert started == ended > runs
+    others = [line for line in lines if not re.match(r"start  |done   | *\d+ % of the work done, ", line)]
+    assert len(others) <= 12
+    last = lines[next(index for index, line in enumerate(lines) if line.startswith("smoke: done after ")) :]
+    assert last[-1].startswith("all on one page: snakemake --cores 1 --report report.html --configfile ")
+    assert len(last) <= 6
+
+
+def test_status_of_a_finished_experiment(smoke: Path, electralab: Run) -> None:
+    done = electralab("status", "--configfile", PRESET, cwd=smoke)
+    assert done.returncode == 0
+    runs = len(PLAN.records)
+    assert done.stdout.startswith(f"smoke: {runs} of {runs} runs done, 0 running, 0 failed, 0 skipped, 0 left; ")
+
+
+def test_a_change_of_the_command_reruns_nothing(smoke: Path, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    clone.mkdir()
+    for part in ("Snakefile", "workflow", "profiles", "config.yaml", "reference", "envs"):
+        (shutil.copytree if (ROOT / part).is_dir() else shutil.copy)(ROOT / part, clone / part)
+    rule = clone / "workflow" / "rules" / "pretrain.smk"
+    rule.write_text(rule.read_text().replace("python -m electralab", "python  -m electralab"))
+    command = [sys.executable, "-m", "snakemake", "--snakefile", clone / "Snakefile", "-n", "--configfile", PRESET]
+    done = subprocess.run(list(map(str, command)), cwd=smoke, capture_output=True, text=True, check=False)
+    # The published results lie elsewhere now; no run does.
+    assert set(jobs(done)) <= {"table", "figure"}
+
+
 def test_second_run_has_nothing_to_do(smoke: Path, snakemake: Run) -> None:
     done = snakemake(smoke, "--cores", "2", "all", "--configfile", PRESET)
     assert "Nothing to be done" in done.stdout + done.stderr
@@ -136,7 +176,9 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
     before = {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
     figure.unlink()
     done = snakemake(smoke, "results/smoke/figures/generator_size.svg", "--cores", "2", "--configfile", PRESET)
-    assert jobs(done) == {"figure": 1}
+    assert [line for line in done.stderr.splitlines() if line.startswith("start  ")] == [
+        "start  Draw figure generator_size"
+    ]
     assert figure.stat().st_size > 2000
     assert before == {path: path.stat().st_mtime_ns for path in (smoke / "artifacts").rglob("run.json")}
 
@@ -144,12 +186,12 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        ("methods: {smoke_full: {epochs: 2}}", {"finetune": runs_of("smoke_full")}),
+        ("methods: {smoke_full: {epochs: 2}}", {"run": runs_of("smoke_full")}),
         (
             "methods: {smoke_lora: {epochs: 2}}",
-            {"finetune": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
+            {"run": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
         ),
-        ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run_baseline": len(PLAN.baseline_runs)}),
+        ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run": len(PLAN.baseline_runs)}),
         ("methods: {quick_full: {epochs: 9}}", {}),
     ],
     ids=["fine-tuning method", "method of a grid and a search", "baseline", "method that is not used"],
@@ -168,7 +210,7 @@ def test_another_generator_size_runs_only_what_is_new(
     path = overlay("pretraining: {smoke: {generator_sizes: [0.25, 0.5, 1.0]}}")
     planned = jobs(snakemake(smoke, "all", "-n", "--configfile", PRESET, path))
     # The new size, its two fine-tuning seeds on the one task that takes all sizes, and the results.
-    assert (planned.pop("pretrain"), planned.pop("finetune")) == (1, 2)
+    assert (planned.pop("pretrain"), planned.pop("run")) == (1, 2)
     assert set(planned) == {"collect", "table", "figure", "resolved_config"}
 
 

@@ -2,13 +2,13 @@
 
 
 rule build_corpus:
+    """Download a corpus and split off its held-out part."""
     output:
         "artifacts/corpora/{corpus}/manifest.json",
     log:
         "logs/corpora/{corpus}.log",
     benchmark:
         "logs/corpora/{corpus}.benchmark.tsv"
-    retries: 2
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -17,11 +17,14 @@ rule build_corpus:
         runtime=720,
     params:
         spec=lambda w: PLAN.corpus_spec(w.corpus),
+    message:
+        "Build corpus {wildcards.corpus}"
     shell:
         "python -m electralab corpus {wildcards.corpus} --spec {params.spec:q} --out {output} 2> {log}"
 
 
 rule build_task:
+    """Turn a labelled task into one layout, with checked splits."""
     input:
         unpack(lambda w: PLAN.task_inputs(w.task)),
     output:
@@ -30,7 +33,6 @@ rule build_task:
         "logs/tasks/{task}.log",
     benchmark:
         "logs/tasks/{task}.benchmark.tsv"
-    retries: 2
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -39,11 +41,14 @@ rule build_task:
         runtime=120,
     params:
         spec=lambda w: PLAN.task_spec(w.task),
+    message:
+        "Build task {wildcards.task}"
     shell:
         "python -m electralab task {wildcards.task} --spec {params.spec:q} --inputs {input:q} --out {output} 2> {log}"
 
 
 rule fetch_model:
+    """Fetch a pretrained model."""
     output:
         "artifacts/models/downloaded/{model}/tokenizer.json",
         manifest="artifacts/models/downloaded/{model}/manifest.json",
@@ -53,7 +58,6 @@ rule fetch_model:
         "logs/models/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(PLAN.downloaded_models),
-    retries: 2
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -62,5 +66,7 @@ rule fetch_model:
         runtime=120,
     params:
         spec=lambda w: PLAN.model_spec(w.model),
+    message:
+        "Fetch model {wildcards.model}"
     shell:
         "python -m electralab model {wildcards.model} --spec {params.spec:q} --out {output.manifest} 2> {log}"

@@ -2,13 +2,12 @@
 
 
 rule pretrain:
+    """Pretrain a generator and a discriminator."""
     input:
         unpack(lambda w: PLAN.pretrain_inputs(w.model)),
     output:
-        "artifacts/models/pretrained/{model}/seed-{seed}/evaluation.csv",
-        "artifacts/models/pretrained/{model}/seed-{seed}/discriminator/model.safetensors",
-        "artifacts/models/pretrained/{model}/seed-{seed}/generator/model.safetensors",
-        record="artifacts/models/pretrained/{model}/seed-{seed}/run.json",
+        f"{PRETRAINING}/evaluation.csv",
+        record=names.record_in(PRETRAINING),
     log:
         "logs/pretrain/{model}-seed-{seed}.log",
     benchmark:
@@ -16,7 +15,6 @@ rule pretrain:
     wildcard_constraints:
         model=one_of(PLAN.pretrained_models),
     priority: 1  # the longest jobs, for which most others wait
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -26,14 +24,16 @@ rule pretrain:
         runtime=2880,
     params:
         spec=lambda w: PLAN.pretrain_spec(w.model, int(w.seed)),
+    message:
+        "Pretrain {wildcards.model}, seed {wildcards.seed}"
     shell:
         "python -m electralab pretrain --spec {params.spec:q} --tokens {input.tokens} --tokenizer {input.tokenizer}"
         " --threads {threads} --out {output.record} 2> {log}"
 
 
 rule pretraining:
+    """Target: every pretraining."""
     input:
-        [
-            f"artifacts/models/pretrained/{model}/seed-{seed}/run.json"
-            for model, seed in PLAN.pretraining_runs
-        ],
+        PLAN.pretraining_records,
+    message:
+        "Every pretraining is there"

@@ -10,6 +10,7 @@ localrules:
 
 
 rule collect:
+    """Flatten run records, and compare their predictions."""
     input:
         records=PLAN.records,
         searches=PLAN.search_results,
@@ -21,12 +22,15 @@ rule collect:
         "logs/report/{name}-collect.log",
     conda:
         "../../envs/electralab.yaml"
+    message:
+        "Collect the runs of {wildcards.name}"
     shell:
         "python -m electralab collect {input.records:q} --searches {input.searches:q} --tasks {input.tasks:q}"
         " --results results/{wildcards.name} 2> {log}"
 
 
 rule table:
+    """Write one table."""
     input:
         rules.collect.output,
         published=PUBLISHED,
@@ -47,12 +51,15 @@ rule table:
         "../../envs/electralab.yaml"
     params:
         caption=lambda w: TABLES[w.table].caption,
+    message:
+        "Write table {wildcards.table}"
     shell:
         "python -m electralab table {wildcards.table} --results results/{wildcards.name}"
         " --published {input.published:q} 2> {log}"
 
 
 rule figure:
+    """Draw one figure."""
     input:
         rules.collect.output,
         published=PUBLISHED,
@@ -72,12 +79,15 @@ rule figure:
         "../../envs/electralab.yaml"
     params:
         caption=lambda w: FIGURES[w.figure].caption,
+    message:
+        "Draw figure {wildcards.figure}"
     shell:
         "python -m electralab figure {wildcards.figure} --results results/{wildcards.name}"
         " --published {input.published:q} 2> {log}"
 
 
 rule submission:
+    """Pack a model's test predictions for the GLUE server."""
     input:
         lambda w: PLAN.submission_records(w.model),
     output:
@@ -88,11 +98,14 @@ rule submission:
         model=one_of(PLAN.submitted_models),
     conda:
         "../../envs/electralab.yaml"
+    message:
+        "Pack the submission of {wildcards.model}"
     shell:
         "python -m electralab submission {input:q} --out {output} > {log} 2>&1"
 
 
 rule resolved_config:
+    """Write the complete config beside the results."""
     output:
         "results/{name}/config.resolved.yaml",
     log:
@@ -101,25 +114,39 @@ rule resolved_config:
         "../../envs/electralab.yaml"
     params:
         experiment=PLAN.experiment.canonical(),
+    message:
+        "Write the complete config of {wildcards.name}"
     shell:
         "python -m electralab resolve --experiment {params.experiment:q} --out {output} 2> {log}"
 
 
 rule tables:
+    """Target: every table."""
     input:
         PLAN.results(TABLES),
+    message:
+        "Every table is there"
 
 
 rule figures:
+    """Target: every figure."""
     input:
         PLAN.results([], FIGURES),
+    message:
+        "Every figure is there"
 
 
 rule glue:
+    """Target: tables and figures about GLUE."""
     input:
         PLAN.results(["downstream", "vs_published"], ["downstream"]),
+    message:
+        "Every table and figure about GLUE is there"
 
 
 rule submissions:
+    """Target: a submission of every trained model with a GLUE task."""
     input:
         expand(f"results/{NAME}/submissions/{{model}}.zip", model=PLAN.submitted_models),
+    message:
+        "Every submission is there"

@@ -2,6 +2,7 @@
 
 
 rule build_tokenizer:
+    """Train or fetch a tokenizer."""
     input:
         unpack(lambda w: PLAN.tokenizer_inputs(w.tokenizer)),
     output:
@@ -10,7 +11,6 @@ rule build_tokenizer:
         "logs/tokenizers/{tokenizer}.log",
     benchmark:
         "logs/tokenizers/{tokenizer}.benchmark.tsv"
-    retries: 2
     conda:
         "../../envs/electralab.yaml"
     threads: 2
@@ -19,11 +19,14 @@ rule build_tokenizer:
         runtime=240,
     params:
         spec=lambda w: PLAN.tokenizer_spec(w.tokenizer),
+    message:
+        "Build tokenizer {wildcards.tokenizer}"
     shell:
         "python -m electralab tokenizer --spec {params.spec:q} --inputs {input:q} --out {output} 2> {log}"
 
 
 rule build_tokens:
+    """Write a corpus as a cache of tokens."""
     input:
         corpus="artifacts/corpora/{corpus}/manifest.json",
         tokenizer="artifacts/tokenizers/{tokenizer}/tokenizer.json",
@@ -33,13 +36,14 @@ rule build_tokens:
         "logs/tokens/{corpus}-{tokenizer}.log",
     benchmark:
         "logs/tokens/{corpus}-{tokenizer}.benchmark.tsv"
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 8
     resources:
         mem_mb=4000,
         runtime=480,
+    message:
+        "Tokenize {wildcards.corpus} with {wildcards.tokenizer}"
     shell:
         "python -m electralab tokens --corpus {input.corpus} --tokenizer {input.tokenizer} --workers {threads}"
         " --out {output} 2> {log}"

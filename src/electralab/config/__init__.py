@@ -6,13 +6,14 @@ section; `run` says by name which of them an experiment uses. A name means one t
 library of `config.yaml` and replaces the lists of `run`, so artifacts are shared between presets.
 """
 
-from electralab.config.adapters import (
-    ADAPTER_RECIPES,
+from electralab.config.base import Strict
+from electralab.config.experiment import Experiment, FinetuneRuns
+from electralab.config.loading import json_schema, load_experiment, read_experiment, read_values
+from electralab.config.methods import AdapterMethod, FinetuningMethod, Method
+from electralab.config.methods.adapters import (
     AdaLora,
     Adapter,
-    AdapterMethod,
     Ia3,
-    InContext,
     LinearProbe,
     Loha,
     Lora,
@@ -22,11 +23,16 @@ from electralab.config.adapters import (
     Qlora,
     Role,
 )
-from electralab.config.base import Strict
-from electralab.config.experiment import Experiment, FinetuningMethod, Method, model_name
-from electralab.config.finetuning import FINETUNING_RECIPES, FullFinetuning, TfidfBaseline, Training
-from electralab.config.loading import json_schema, load_experiment, read_experiment
+from electralab.config.methods.chains import check_chain, with_prefixes
+from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning
+from electralab.config.methods.half import Half
+from electralab.config.methods.in_context import InContext
+from electralab.config.methods.link import Form, Link
+from electralab.config.methods.merge import Merge
+from electralab.config.methods.tfidf import TfidfBaseline
+from electralab.config.methods.training import Answers, Training
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
+from electralab.config.preflight import load_to_run
 from electralab.config.pretraining import RECIPES, Initialization, Pretraining, Shape
 from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
@@ -52,25 +58,29 @@ from electralab.config.text import (
     Tokenizer,
     TrainedTokenizer,
 )
+from electralab.config.used import used
 
 __all__ = [
-    "ADAPTER_RECIPES",
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",
     "AdaLora",
     "Adapter",
     "AdapterMethod",
+    "Answers",
     "Corpus",
     "DownloadedModel",
     "Experiment",
+    "FinetuneRuns",
     "FinetuningMethod",
+    "Form",
     "FullFinetuning",
     "GlueFolder",
     "GlueHub",
     "GlueName",
     "GlueTask",
     "Grid",
+    "Half",
     "HubModel",
     "HubTask",
     "HubText",
@@ -79,11 +89,13 @@ __all__ = [
     "InContext",
     "Initialization",
     "LinearProbe",
+    "Link",
     "LocalModel",
     "LocalTask",
     "LocalText",
     "Loha",
     "Lora",
+    "Merge",
     "Method",
     "Oft",
     "PackageModel",
@@ -107,8 +119,12 @@ __all__ = [
     "TrainedTokenizer",
     "Training",
     "WordOrderTask",
+    "check_chain",
     "json_schema",
     "load_experiment",
-    "model_name",
+    "load_to_run",
     "read_experiment",
+    "read_values",
+    "used",
+    "with_prefixes",
 ]

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from itertools import product
-from typing import Annotated, Any
+from itertools import chain, product
+from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from electralab.config.adapters import AdapterMethod, InContext
-from electralab.config.base import Name, Strict
-from electralab.config.finetuning import FullFinetuning, TfidfBaseline, Training
-from electralab.config.models import DownloadedModel, Model, RandomInitModel
+from electralab.config.base import Name, Seed, Strict
+from electralab.config.checks import check_library, check_run
+from electralab.config.methods import Method
+from electralab.config.methods.chains import with_prefixes
+from electralab.config.models import Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
 from electralab.config.search import Grid, Search
-from electralab.config.tasks import GlueFolder, Task, WordOrderTask
-from electralab.config.text import Corpus, Tokenizer, TrainedTokenizer
-
-FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext, Field(discriminator="kind")]
-Method = Annotated[FullFinetuning | AdapterMethod | InContext | TfidfBaseline, Field(discriminator="kind")]
+from electralab.config.tasks import GlueFolder, Task
+from electralab.config.text import Corpus, Tokenizer
+from electralab.names import model_name, pretraining_name
 
 
 class FinetuneRuns(Strict):
-    """A block of runs: every model with every task, method and seed in it."""
+    """A block of runs: every model with every task, chain of methods and seed in it."""
 
     models: list[str] = Field(
         min_length=1,
@@ -29,10 +28,21 @@ class FinetuneRuns(Strict):
     )
     snapshots: bool = Field(False, description="Also the `snapshots` of every pretrained model of the block.")
     tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
-    methods: list[Name] = Field(min_length=1, description="Names of fine-tuning methods.")
-    seeds: list[int] = Field(
+    methods: list[Name] = Field([], description="Names of methods or grids: each is a chain of one link.")
+    chains: list[Annotated[list[Name], Field(min_length=1)]] = Field(
+        [],
+        description="Chains of methods: each link goes on from what the one before it left, `[lora, merge, half]`. "
+        "Every beginning of a chain is a run of its own, shared by all chains that begin with it.",
+    )
+    seeds: list[Seed] = Field(
         [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
     )
+
+    @model_validator(mode="after")
+    def _something_runs(self) -> FinetuneRuns:
+        if not (self.methods or self.chains):
+            raise ValueError("a block needs methods or chains")
+        return self
 
 
 class Run(Strict):
@@ -42,7 +52,7 @@ class Run(Strict):
     finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
     baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
     searches: list[Name] = Field([], description="Names of searches.")
-    pretraining_seed: int = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
+    pretraining_seed: Seed = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 
 
 class Experiment(Strict):
@@ -61,68 +71,15 @@ class Experiment(Strict):
     run: Run = Run()
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Experiment:
-        for name, tokenizer in self.tokenizers.items():
-            if isinstance(tokenizer, TrainedTokenizer):
-                _known(f"tokenizers.{name}.corpus", tokenizer.corpus, self.corpora)
-        for name, task in self.tasks.items():
-            if isinstance(task, WordOrderTask):
-                _known(f"tasks.{name}.corpus", task.corpus, self.corpora)
-        for name, pretraining in self.pretraining.items():
-            _known(f"pretraining.{name}.corpus", pretraining.corpus, self.corpora)
-            _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, self.tokenizers)
-        for name, model in self.models.items():
-            if isinstance(model, RandomInitModel):
-                _known(f"models.{name}.like", model.like, self.pretraining)
-        for name, grid in self.grids.items():
-            _known(f"grids.{name}.method", grid.method, self.methods)
-        for name, search in self.searches.items():
-            _known(f"searches.{name}.model", search.model, self.model_names())
-            _known(f"searches.{name}.task", search.task, self.tasks)
-            _known(f"searches.{name}.method", search.method, self._trained_methods())
-            options = set(type(self.methods[search.method]).model_fields) - {"recipe"}
-            for option in search.space:
-                _known(f"searches.{name}.space", option, options)
-        self._run_names_exist()
+    def _consistent(self) -> Experiment:
+        check_library(self)
+        check_run(self)
         return self
 
-    def _run_names_exist(self) -> None:
-        for name in self.run.pretraining:
-            _known("run.pretraining", name, self.pretraining)
-        baselines = {name for name, method in self.methods.items() if isinstance(method, TfidfBaseline)}
-        for name in self.run.baselines:
-            _known("run.baselines", name, baselines)
-        for name in self.run.searches:
-            _known("run.searches", name, self.searches)
-        for index, block in enumerate(self.run.finetuning):
-            where = f"run.finetuning[{index}]"
-            for task in block.tasks:
-                _known(f"{where}.tasks", task, self.tasks)
-            for method in block.methods:
-                _known(f"{where}.methods", method, {*self.methods, *self.grids} - baselines)
-            for model in block.models:
-                _known(f"{where}.models", model, self.model_names())
-                for name in block.methods:
-                    for method in self.expanded(name):
-                        self._fits(model, method)
-
-    def _fits(self, model: str, method: str) -> None:
-        """The shape of a downloaded model is known only when it is there."""
-        if isinstance(self.models.get(model), DownloadedModel):
-            return
-        params, longest = self.all_methods()[method], self.pretraining_of(model).discriminator.max_positions
-        if isinstance(params, InContext):
-            raise ValueError(f"methods.{method} is for decoders, and {model} is none")
-        if isinstance(params, AdapterMethod) and isinstance(self.models.get(model), RandomInitModel):
-            raise ValueError(f"methods.{method} adapts a pretrained model, and {model} is untrained")
-        if isinstance(params, Training) and params.max_length > longest:
-            raise ValueError(
-                f"methods.{method}.max_length {params.max_length} is longer than the max_positions {longest} of model "
-                f"{model}"
-            )
-
-    def _trained_methods(self) -> list[str]:
-        return [name for name, method in self.methods.items() if isinstance(method, Training)]
+    def chains(self, block: FinetuneRuns) -> list[tuple[str, ...]]:
+        """The runs of a block as chains of method names: grids expanded, every beginning of a chain before the rest."""
+        written = [[name] for name in block.methods] + block.chains
+        return with_prefixes(found for names in written for found in product(*map(self.expanded, names)))
 
     def expanded(self, method: str) -> list[str]:
         """The methods that a name of a block stands for: itself, or every combination of a grid."""
@@ -138,9 +95,9 @@ class Experiment(Strict):
         found = {}
         for values in product(*grid.over.values()):
             options = dict(zip(grid.over, values))
-            method = "_".join([name, *(f"{option}{value}" for option, value in options.items())])
             try:
-                found[method] = type(base).model_validate({**base.model_dump(), **options})
+                method = type(base).model_validate({**base.without_defaults(), **options})
+                found["_".join([name, *(f"{option}{getattr(method, option)}" for option in options)])] = method
             except ValidationError as error:
                 first = error.errors()[0]
                 raise ValueError(f"grids.{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -157,20 +114,18 @@ class Experiment(Strict):
         ]
         return [*self.models, *self.pretraining, *sizes, *snapshots]
 
+    def started_models(self) -> set[str]:
+        """Names that fine-tuning and searches start from, as they are written."""
+        searched = (self.searches[name].model for name in self.run.searches)
+        return {*chain.from_iterable(block.models for block in self.run.finetuning), *searched}
+
+    def finetuned_pretrainings(self) -> set[str]:
+        """Pretrainings of which a model is fine-tuned."""
+        return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
+
     def pretraining_of(self, model: str) -> Pretraining:
         """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""
         described = self.models.get(model)
         if isinstance(described, RandomInitModel):
             return self.pretraining[described.like]
-        return self.pretraining[model.partition("-")[0]]
-
-
-def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
-    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
-    name = f"{pretraining}-g{generator_size * 100:g}"
-    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
-
-
-def _known(where: str, name: str, allowed: Any) -> None:
-    if name not in allowed:
-        raise ValueError(f"{where}: unknown name {name!r}; allowed: {', '.join(sorted(allowed)) or 'none is defined'}")
+        return self.pretraining[pretraining_name(model)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +26,16 @@ def load_experiment(values: dict[str, Any]) -> Experiment:
 
 
 def read_experiment(paths: list[Path]) -> Experiment:
-    """Read a config file and its overlays (deep-merged, as Snakemake does) and validate the result."""
+    """Read a config file and its overlays and validate the result."""
+    return load_experiment(read_values(paths))
+
+
+def read_values(paths: list[Path]) -> dict[str, Any]:
+    """A config file and its overlays, deep-merged, as Snakemake does.
+
+    Raises:
+        UserError: a file cannot be read, or is no mapping.
+    """
     import yaml
 
     merged: dict[str, Any] = {}
@@ -40,7 +48,7 @@ def read_experiment(paths: list[Path]) -> Experiment:
         if not isinstance(values, dict):
             raise UserError(f"{path} is not a mapping of keys to values; see docs/configuration.md")
         merged = deep_merge(merged, values)
-    return load_experiment(merged)
+    return merged
 
 
 def deep_merge(base: dict[str, Any], overlay: dict[str, Any]) -> dict[str, Any]:
@@ -58,46 +66,40 @@ def _sentences(errors: Sequence[Any], values: dict[str, Any]) -> list[str]:
     return [
         _sentence(error, key)
         for error, key in zip(errors, keys)
-        if not any(other.startswith(f"{key}.") for other in keys if key)
+        if not any(other.startswith((f"{key}.", f"{key}[")) for other in keys if key)
     ]
 
 
 def _key(location: tuple[int | str, ...], values: Any) -> str:
     """The key as it stands in the file, without what pydantic puts between: which member of a union it tried."""
-    parts: list[str] = []
+    key = ""
     last, tagged = len(location) - 1, False
     for index, part in enumerate(location):
         tags = (values.get("kind"), values.get("source")) if isinstance(values, dict) else ()
         if part in tags and not tagged:
             tagged = True
-        elif (isinstance(values, dict) and part in values) or (isinstance(values, list) and isinstance(part, int)):
-            parts.append(str(part))
-            values, tagged = values[part], False  # type: ignore[index]
-        elif index == last and isinstance(values, dict) and "[" not in str(part):
-            parts.append(str(part))  # it is missing
-    return ".".join(parts)
+        elif isinstance(values, list) and isinstance(part, int):
+            key += f"[{part}]"
+            values, tagged = values[part], False
+        elif isinstance(values, dict) and (part in values or (index == last and "[" not in str(part))):
+            key += f".{part}"
+            values, tagged = values.get(part), False  # None: it is missing
+    return key.removeprefix(".")
 
 
 def _sentence(error: Any, key: str) -> str:
     """One pydantic error as one sentence with the full key."""
     value = error.get("input")
-    if error["type"] == "extra_forbidden":
-        return f"config: unknown key {key!r}; allowed keys are listed in docs/configuration.md"
+    if error["type"] == "unknown_key":
+        unknown, hint = f"{key}.{error['ctx']['key']}".removeprefix("."), error["ctx"]["hint"]
+        return f"config: unknown key {unknown!r}{hint}; allowed keys are listed in docs/configuration.md"
     if error["type"] == "missing":
         return f"config: the key {key!r} is required"
     message = str(error["msg"]).removeprefix("Value error, ")
-    hint = ""
-    if error["type"] in ("float_type", "int_type") and isinstance(value, str) and _is_number(value):
-        hint = f" (YAML reads {value} as text; write it with a dot, for example {float(value):.1e})"
-    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) and not hint else ""
-    return f"config: {key + ': ' if key else ''}{message}{shown}{hint}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False
+    shown = f" (got {value!r})" if isinstance(value, str | int | float | bool) else ""
+    if error["type"] == "string_type" and isinstance(value, bool):
+        shown = f" (YAML reads yes, no, on and off as true and false: quote it, got {value!r})"
+    return f"config: {key + ': ' if key else ''}{message}{shown}"
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Fraction, Name, Positive, Strict
+from electralab.config.base import Fraction, Name, Positive, Seed, Strict
 
 Initialization = Literal["normal", "truncated_normal", "position_aware_init"]
 
@@ -70,7 +72,7 @@ class Pretraining(Strict):
         min_length=1,
         description="Generator widths as fractions of the discriminator's, each in (0, 1].",
     )
-    seeds: list[int] = Field([0], min_length=1, description="One pretraining per size and seed.")
+    seeds: list[Seed] = Field([0], min_length=1, description="One pretraining per size and seed.")
 
     sequence_length: Annotated[int, Field(ge=8)] = Field(
         128, description="Tokens per sequence, special tokens included; at most the model's `max_positions`."
@@ -156,18 +158,20 @@ class Pretraining(Strict):
         "(paper, table 1). The learning rate is that of the whole run: it has not decayed yet.",
     )
 
-    @model_validator(mode="before")
     @classmethod
-    def _recipe_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            return {**RECIPES.get(str(values.get("recipe", "paper")), {}), **values}
-        return values
+    def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What the recipe sets."""
+        return RECIPES.get(str(values.get("recipe", "paper")), {})
 
     @model_validator(mode="after")
     def _consistent(self) -> Pretraining:
         for size in self.generator_sizes:
             if not 0 < size <= 1:
                 raise ValueError(f"generator size {size:g} is outside (0, 1]")
+        for key in ("generator_sizes", "snapshots"):
+            for one, other in pairwise(sorted(getattr(self, key))):
+                if f"{one * 100:g}" == f"{other * 100:g}":
+                    raise ValueError(f"{key} {one!r} and {other!r} share the name {one * 100:g} %: leave one out")
         if self.sequence_length > self.discriminator.max_positions:
             raise ValueError(
                 f"sequence_length {self.sequence_length} is longer than the model's max_positions "

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Name, Positive, Strict
+from electralab.config.base import Name, Positive, Seed, Strict
 
 Value = bool | int | float | str
 
@@ -47,7 +47,7 @@ class Search(Strict):
     sampler: Literal["random", "tpe"] = Field("random", description="How options are drawn.")
     trials: Annotated[int, Field(ge=1)] = Field(20, description="Trials in all, over every worker and rerun.")
     median_pruning: bool = Field(False, description="Stop a trial whose score after an epoch is below the median.")
-    seed: int = Field(0, description="Of the sampler and of every trial.")
+    seed: Seed = Field(0, description="Of the sampler and of every trial.")
     log_to: list[Literal["tensorboard", "wandb"]] = Field(
         [], description="Also log every trial there; wandb stays offline unless WANDB_MODE says otherwise."
     )

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from electralab.config.base import Name, Strict
+
+
+def _different(labels: list[str]) -> list[str]:
+    twice = next((label for label in labels if labels.count(label) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the label {twice!r} is there twice: every class needs one of its own")
+    return labels
+
+
+Labels = Annotated[list[str], Field(min_length=2), AfterValidator(_different)]
 
 
 class PackageTask(Strict):
@@ -33,7 +43,7 @@ class LocalTask(Strict):
     source: Literal["local"] = "local"
     path: str = Field(description="The folder.")
     columns: TableColumns = Field(TableColumns(), description="Column names of the tables.")
-    labels: list[str] = Field(min_length=2, description="Label values as written in the files, in class order.")
+    labels: Labels = Field(description="Label values as written in the files, in class order.")
     validation_split: Literal["validation", "test"] = Field(
         "validation", description="Split to evaluate on: `test` for a data set that has no validation rows (IMDb)."
     )
@@ -81,7 +91,7 @@ class HubTask(Strict):
     train_split: str = Field("train", description="Split to train on.")
     validation_split: str = Field("validation", description="Split to evaluate on.")
     columns: TableColumns = Field(TableColumns(), description="Column names of the data set.")
-    labels: list[str] = Field(min_length=2, description="Label values (as text), in class order.")
+    labels: Labels = Field(description="Label values (as text), in class order.")
     licence: str = Field("see the data set card", description="Written into the manifest.")
 
 

@@ -17,8 +17,7 @@ from typing import Any, Literal
 from electralab.config import Corpus
 from electralab.data.sources import Source, open_sources
 from electralab.errors import UserError
-from electralab.files import atomic_write, read_json, sha256, write_json
-from electralab.records import working_directory_lock
+from electralab.files import atomic_write, only_writer, read_json, sha256, write_json
 
 Part = Literal["train", "held_out"]
 HASH_BITS = 64
@@ -38,7 +37,7 @@ def build_corpus(name: str, corpus: Corpus, manifest: Path, downloads: Path) -> 
     folder = manifest.parent
     files = {("held_out", 0): folder / "held_out" / "00000.parquet"}
     files |= {("train", number): folder / "train" / f"{number:05d}.parquet" for number in range(corpus.shards)}
-    with working_directory_lock(folder):
+    with only_writer(folder):
         for stale in folder.glob("*/.*.partial"):
             stale.unlink()
         _allow_open_files(len(files))

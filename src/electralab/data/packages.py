@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from electralab.errors import UserError
-from electralab.files import sha256
+from electralab.files import locked, sha256
 
 ATTEMPTS = 3
 FIRST_PAUSE = 2.0  # seconds before the second attempt; doubled before each later one
@@ -94,7 +93,7 @@ def fetch_package(pin: PackageFile, downloads: Path) -> Path:
         UserError: it cannot be downloaded, or what arrives is not the pinned file.
     """
     target = downloads / pin.file
-    with _exclusive(downloads, pin.file):
+    with locked(downloads / f".{pin.file}.lock"):  # one download of a file at a time, also between processes
         if target.exists():
             if sha256(target) == pin.sha256:
                 return target
@@ -183,12 +182,3 @@ def _download(pin: PackageFile, folder: Path) -> Path:
         f"cannot download {pin.project}=={pin.version} with pip after {ATTEMPTS} attempts ({reason}): check the "
         f"network, or put {pin.file} into {downloads} by hand and run the same command again"
     )
-
-
-@contextmanager
-def _exclusive(folder: Path, name: str) -> Iterator[None]:
-    """One download of a file at a time, also between processes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / f".{name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -22,11 +22,10 @@ from electralab.electra.architectures import ARCHITECTURES, as_electra, unsuppor
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.pair import ElectraPair, Tied
 from electralab.errors import UserError
+from electralab.model_files import OLDER_WEIGHTS, WEIGHTS
 
 DISCRIMINATOR = "ElectraForPreTraining"
 GENERATOR = "ElectraForMaskedLM"
-WEIGHTS = "model.safetensors"
-OLDER_WEIGHTS = "pytorch_model.bin"
 
 # Names of our modules and of theirs.
 EMBEDDINGS = {

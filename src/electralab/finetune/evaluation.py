@@ -78,9 +78,9 @@ def evaluate(
 
 
 def write_answers(folder: Path, data: TaskData, answers: dict[str, Floats]) -> None:
-    """Write `predictions.csv` and, of the other splits, `predictions_<split>.csv`."""
-    for split, given in answers.items():
-        write_predictions(folder / predictions_name(split), data.splits[split], given)
+    """Write `predictions.csv`, without a row where nothing is answered, and `predictions_<split>.csv` of the others."""
+    for split in {"validation": None, **answers}:
+        write_predictions(folder / predictions_name(split), data.splits[split], answers.get(split), data.labels)
 
 
 def row_counts(manifest: Path, data: TaskData) -> dict[str, float]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -13,11 +11,12 @@ import torch
 from torch import Tensor
 
 from electralab.config import Training
-from electralab.errors import UserError
+from electralab.errors import RunFailed
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
 from electralab.finetune.objective import Objective
 from electralab.finetune.optimizer import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.trained_model import TrainedModel
+from electralab.progress import Progress
 
 EVALUATION_BATCH_SIZE = 128
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
@@ -53,18 +52,15 @@ def train_model(
         after_epoch: called with the number of every finished epoch, from 1; may evaluate the model.
 
     Raises:
-        UserError: the loss is no longer a finite number.
+        RunFailed: the loss is no longer a finite number.
     """
-    from tqdm import tqdm
-
     optimizer = build_optimizer(model, learning_rate, settings)
     lengths = examples.lengths
     steps = settings.epochs * math.ceil(len(rows) / settings.batch_size)
     warmup_steps = int(settings.warmup_fraction * steps)
     model.train()
-    step, started = 0, time.monotonic()
-    # `None` hides the bar unless stderr is a terminal.
-    with tqdm(desc=run, total=steps, unit="step", dynamic_ncols=True, disable=None) as bar:
+    step = 0
+    with Progress(run, steps) as progress:
         for epoch in range(settings.epochs):
             unchecked: list[Tensor] = []
             total = 0.0
@@ -79,14 +75,11 @@ def train_model(
                 if len(unchecked) == CHECK_LOSS_EVERY or index == len(batches) - 1:
                     total += _checked_sum(unchecked, step, steps, run)
                     unchecked = []
-                    bar.set_postfix_str(f"epoch {epoch + 1}, loss {total / (index + 1):.3f}", refresh=False)
-                bar.update()
-            if bar.disable:
-                shown = f"epoch {epoch + 1}/{settings.epochs}, loss {total / len(batches):.3f}"
-                print(f"{run}: {shown}, {time.monotonic() - started:.0f} s", file=sys.stderr, flush=True)
+                    progress.update(step, f"epoch {epoch + 1}/{settings.epochs}, loss {total / (index + 1):.3f}")
             if after_epoch is not None:
                 after_epoch(epoch + 1)
                 model.train()
+                progress.pause()
     return settings.epochs * int(lengths[rows].sum())
 
 
@@ -96,7 +89,7 @@ def predict(
     """Answers to the given rows in the order of `rows`: log-probabilities [rows, classes], or scores [rows].
 
     Raises:
-        UserError: the model answers with something that is not a finite number.
+        RunFailed: the model answers with something that is not a finite number.
     """
     model.eval()
     batches = evaluation_batches(np.arange(len(rows)), examples.lengths[rows], EVALUATION_BATCH_SIZE)
@@ -109,7 +102,7 @@ def predict(
             answers.append(objective.answers(logits).cpu().numpy())
     result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
     if not np.isfinite(result).all():
-        raise UserError(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
+        raise RunFailed(f"{run}: the trained model answers with NaN or infinity: {REMEDY}")
     return result
 
 
@@ -140,5 +133,5 @@ def _checked_sum(losses: list[Tensor], done: int, steps: int, run: str) -> float
     values = torch.stack(losses).tolist()
     for step, value in enumerate(values, start=done - len(values) + 1):
         if not math.isfinite(value):
-            raise UserError(f"{run}: the loss is {value} at step {step} of {steps}: {REMEDY}")
+            raise RunFailed(f"{run}: the loss is {value} at step {step} of {steps}: {REMEDY}")
     return float(sum(values))

@@ -9,7 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from electralab.data.example import Example
+from electralab.errors import UserError
 from electralab.files import atomic_write
+
+SCORE = "score_"  # and the name of a class, in the order of the classes
 
 
 def predictions_name(split: str) -> str:
@@ -17,22 +20,41 @@ def predictions_name(split: str) -> str:
     return "predictions.csv" if split == "validation" else f"predictions_{split}.csv"
 
 
-def write_predictions(path: Path, examples: list[Example], answers: npt.NDArray[np.floating]) -> None:
+def write_predictions(
+    path: Path, examples: list[Example], answers: npt.NDArray[np.floating] | None, classes: list[str]
+) -> None:
     """Write id, label (empty where there is none) and prediction, in split order.
 
     Args:
         path: the file.
         examples: the split, [N].
-        answers: [N, classes] log-probabilities, of which the probabilities follow as `score_<class number>`; or [N]
-            predicted scores of a regression.
+        answers: [N, classes] log-probabilities, of which the probabilities follow as `score_<class>`; or [N] predicted
+            scores of a regression. None: no run has answered, and the file has no row.
+        classes: names of the classes in their order; none of a regression.
     """
-    classes = answers.shape[1] if answers.ndim == 2 else 0
     with atomic_write(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "label", "prediction", *(f"score_{number}" for number in range(classes))])
-        for example, answer in zip(examples, answers):
+        writer.writerow(["id", "label", "prediction", *(f"{SCORE}{name}" for name in classes)])
+        for example, answer in zip(examples, () if answers is None else answers):
+            label = example.label
             if classes:
-                cells = [int(answer.argmax()), *(f"{score:.6g}" for score in np.exp(answer))]
+                named = "" if label is None else classes[int(label)]
+                cells = [named, classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
             else:
-                cells = [f"{answer:.6g}"]
-            writer.writerow([example.id, "" if example.label is None else example.label, *cells])
+                cells = ["" if label is None else str(label), f"{answer:.6g}"]
+            writer.writerow([example.id, *cells])
+
+
+def read_predictions(path: Path) -> dict[str, str]:
+    """The prediction of every row by its id.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return {row["id"]: row["prediction"] for row in csv.DictReader(file)}
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing beside its run record: delete the record and rerun") from None
+    except (KeyError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is damaged ({error}): delete its run record and rerun") from None

@@ -17,7 +17,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from electralab.config import InContext, Qlora, Training
 from electralab.data.models import DECODERS
-from electralab.errors import UserError
+from electralab.errors import Unsuitable, UserError
 from electralab.finetune.decoder.model import left_padded_positions
 
 # The modules of a classification head, and what has no weights in a model that was pretrained without it.
@@ -47,11 +47,12 @@ def load_base(folder: Path, outputs: int, method: Training, seed: int, device: s
         device: where few-bit layers are stored; a model in fp32 is loaded there too.
 
     Raises:
-        UserError: no such model, weights of the body are missing, or few-bit storage is not possible here.
+        UserError: no such model, or weights of the body are missing.
+        Unsuitable: a model of another kind, or few-bit storage is not possible here.
     """
     config = _config(folder, method, num_labels=outputs)
     if config.model_type not in HEADS:
-        raise UserError(f"{folder} holds a {config.model_type}, which gets no classification head: it answers in words")
+        raise Unsuitable(f"{folder} holds a {config.model_type}, which answers in words and gets no head")
     head = list(HEADS[config.model_type])
     model, missing = _load(AutoModelForSequenceClassification, folder, config, method, head, device)
     pooler = POOLERS.get(config.model_type, "")
@@ -84,19 +85,22 @@ def load_causal(folder: Path, method: Training | InContext, device: str = "cpu")
         device: where it is loaded.
 
     Raises:
-        UserError: no such model, weights are missing, or few-bit storage is not possible here.
+        UserError: no such model, or weights are missing.
+        Unsuitable: a model of another kind, or few-bit storage is not possible here.
     """
     config = _config(folder, method)
     if config.model_type not in DECODERS:
-        raise UserError(f"{folder} holds a {config.model_type}, which is no decoder: use {' or '.join(DECODERS)}")
+        raise Unsuitable(f"{folder} holds a {config.model_type}, which is no decoder: use {' or '.join(DECODERS)}")
     model, missing = _load(AutoModelForCausalLM, folder, config, method, ["lm_head"], device)
     _check_body(folder, missing, [])
-    model.register_forward_pre_hook(_count_positions, with_kwargs=True)
+    model.register_forward_pre_hook(count_positions, with_kwargs=True)
     return model
 
 
-def _count_positions(_: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-    """Positions where none are given: PEFT 0.21 drops them, and Llama then counts the padding behind a learnt prefix.
+def count_positions(_: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+    """A hook before a decoder's forward pass: positions where none are given.
+
+    PEFT 0.21 drops them, and Llama then counts the padding behind a learnt prefix.
 
     The mask covers a prefix or prompt, too; keys and values of a prefix stand in front of what is read.
     """
@@ -158,7 +162,7 @@ def _config(folder: Path, method: Training | InContext, **options: Any) -> Any:
         raise UserError(f"{folder} holds no Hugging Face model: config.json is missing")
     config = AutoConfig.from_pretrained(folder, **options)
     if config.model_type not in DROPOUT:
-        raise UserError(f"{folder} holds a {config.model_type}: only {', '.join(DROPOUT)} can be adapted or asked")
+        raise Unsuitable(f"{folder} holds a {config.model_type}: only {', '.join(DROPOUT)} can be adapted or asked")
     for name in DROPOUT[config.model_type]:
         setattr(config, name, method.dropout if isinstance(method, Training) else 0.0)
     return config
@@ -231,7 +235,7 @@ def _compute_dtype(device: str) -> torch.dtype:
 
 def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise UserError(f"storage {method.storage} needs bitsandbytes: pip install bitsandbytes")
+        raise Unsuitable(f"storage {method.storage} needs bitsandbytes: pip install bitsandbytes")
     import bitsandbytes
     from bitsandbytes.cextension import ErrorHandlerMockBNBNativeLibrary, lib
 
@@ -239,7 +243,7 @@ def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:
     supported = getattr(bitsandbytes, "supported_torch_devices", {"cpu", "cuda"})
     usable = kind in supported and (kind != "cuda" or torch.cuda.is_available())
     if not usable or isinstance(lib, ErrorHandlerMockBNBNativeLibrary):
-        raise UserError(
+        raise Unsuitable(
             f"storage {method.storage}: this installation of bitsandbytes cannot compute on {device}: use another "
             "device, or a bitsandbytes that is built for it"
         )

@@ -1,46 +1,44 @@
-"""How a method makes a model for a task, and what it keeps of it."""
+"""Full fine-tuning: every parameter of an encoder with a head, or of a decoder, is trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple, Protocol
 
 import torch
 from torch import nn
 
+from electralab.artifacts import Left, Reads
 from electralab.config import FullFinetuning
 from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
-from electralab.finetune.encoder.classifier import Classifier, save_classifier, with_dropout
+from electralab.files import staged_folder
+from electralab.finetune.encoder.classifier import Classifier, with_dropout
+from electralab.finetune.encoder.huggingface import save_classifier
+from electralab.finetune.encoder.start import refuse_answers, starting_encoder
 from electralab.finetune.examples import EncodedExamples, encode_examples
 from electralab.finetune.inference import inference_seconds
-from electralab.finetune.objective import Objective
+from electralab.finetune.objective import Objective, objective_of
 from electralab.finetune.trained_model import TrainedModel
-from electralab.tokens.tokenizer import TextEncoder
+from electralab.methods.job import Job, Outcome
+from electralab.methods.training import Kept, train, unit_scores
+from electralab.model_files import copy_tokenizer
+from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 
-class Kept(NamedTuple):
-    """What an approach measured of a trained model, and its numbers of parameters."""
+def run(job: Job) -> Outcome:
+    """Train a model whole; encoders are ours, several times faster than the same networks of `transformers`."""
+    settings = job.spec.settings
+    assert isinstance(settings, FullFinetuning)
+    if job.starts_from_decoder:
+        from electralab.methods.decoder import WholeDecoder
 
-    metrics: dict[str, float]
-    parameters: dict[str, int]
-    notes: list[str]
-
-
-class Approach(Protocol):
-    """The part of a run that depends on the kind of model and method."""
-
-    source: str  # checksum of the weights that it starts from, or how they were drawn
-    tokenizer: str  # checksum
-
-    def encode(self, examples: list[Example], regression: bool, /) -> EncodedExamples:
-        """Examples as token ids."""
-
-    def fresh(self, steps: int, /) -> TrainedModel:
-        """A model that nothing has trained on this task; what is new in it depends on the seed alone."""
-
-    def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples, /) -> Kept:
-        """Write what is worth keeping of a trained model, and time it on some rows of the validation split."""
+        return train(job, settings, WholeDecoder(job, settings))
+    refuse_answers(job.spec)
+    assert job.tokenizer is not None, "every encoder has one"
+    text_encoder = load_tokenizer(job.tokenizer)
+    encoder, source = starting_encoder(job.spec, text_encoder, job.start)
+    objective = objective_of(job.data, settings)
+    return train(job, settings, WholeEncoder(job, settings, encoder, source, text_encoder, objective))
 
 
 class WholeEncoder:
@@ -48,17 +46,15 @@ class WholeEncoder:
 
     def __init__(
         self,
+        job: Job,
+        settings: FullFinetuning,
         encoder: Encoder,
         source: str,
         tokenizer: TextEncoder,
-        settings: FullFinetuning,
         objective: Objective,
-        seed: int,
-        device: str,
     ) -> None:
-        self.encoder, self.source, self.text_encoder = encoder, source, tokenizer
-        self.settings, self.objective, self.seed, self.device = settings, objective, seed, device
-        self.tokenizer = tokenizer.checksum
+        self.job, self.settings, self.encoder, self.source = job, settings, encoder, source
+        self.text_encoder, self.tokenizer, self.objective = tokenizer, tokenizer.checksum, objective
 
     def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
         """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
@@ -67,21 +63,33 @@ class WholeEncoder:
     def fresh(self, _: int) -> Classifier:
         """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
         copied = with_dropout(self.encoder, self.settings.dropout)
-        torch.manual_seed(self.seed)
+        torch.manual_seed(self.job.spec.seed)
         return Classifier(
             copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, self.settings.head
         )
 
-    def keep(self, model: TrainedModel, folder: Path, validation: EncodedExamples) -> Kept:
-        """The model, if asked for; the number of parameters and the time to answer."""
+    def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
+        """The model, unless it is not to be saved; the number of parameters and the time to answer."""
         assert isinstance(model, Classifier)
-        if self.settings.save_model:
-            save_classifier(folder / "model", model)
-        return whole_model(model, model.head, self.objective, validation, self.device)
+        reason = self.settings.no_artifact
+        left = Left(form=None, reason=reason)
+        if reason is None:
+            assert self.job.tokenizer is not None
+            with staged_folder(folder) as staging:
+                pooling = save_classifier(staging, model, self.job.data.labels, self.objective)
+                copy_tokenizer(self.job.tokenizer.parent, staging, reads.max_length)
+            reads = unit_scores(reads).model_copy(update={"pooling": pooling})
+            left = Left(form="huggingface", reads=reads)
+        return whole_model(model, model.head, left, self.objective, validation, self.job.device)
 
 
 def whole_model(
-    model: TrainedModel, head: nn.Module | None, objective: Objective, validation: EncodedExamples, device: str
+    model: TrainedModel,
+    head: nn.Module | None,
+    left: Left,
+    objective: Objective,
+    validation: EncodedExamples,
+    device: str,
 ) -> Kept:
     """What a model costs of which every parameter is trained."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
@@ -93,4 +101,4 @@ def whole_model(
         "base_parameters": parameters,
         "inference_seconds": seconds,
     }
-    return Kept(metrics, {"total": parameters, "trainable": parameters}, [])
+    return Kept(left, metrics, {"total": parameters, "trainable": parameters}, [])

@@ -3,30 +3,112 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from electralab.artifacts import Left, read_manifest, weights_in
+from electralab.config import InContext
 from electralab.data.example import Example
+from electralab.data.sources import files_checksum
 from electralab.data.tasks import TaskData
-from electralab.errors import UserError
+from electralab.errors import RunFailed, Unsuitable
 from electralab.finetune.decoder.model import (
     EncodedPrompts,
     VerbalizedDecoder,
+    check_positions,
     label_logits,
     left_padded_positions,
     pack_prompts,
     shortened_prompt,
 )
-from electralab.finetune.decoder.prompts import PromptTokenizer, Template
+from electralab.finetune.decoder.prompts import PromptTokenizer, Template, template_of
+from electralab.finetune.encoder.start import checked_weights
 from electralab.finetune.evaluation import MISMATCHED
 from electralab.finetune.examples import Integers, evaluation_batches, sample_examples
 from electralab.finetune.metrics import Floats
+from electralab.methods.base_models import count_positions, load_causal, parameter_count, weights_bytes
+from electralab.methods.job import Job, Outcome
+from electralab.progress import Progress
 
+SCORED_SAMPLE = 0  # the same rows whatever the run's seed, so that runs can be compared row by row
 BATCH_SIZE = 16
 BETWEEN = "\n\n"  # solved examples
 _SHOTS = 4  # a random stream of the seed; examples.py has the others
+
+
+def run(job: Job) -> Outcome:
+    """Ask a decoder, as it was pretrained or as the link before left it.
+
+    Raises:
+        Unsuitable: the model is no decoder, or cannot be asked in this way.
+    """
+    torch.set_num_threads(job.threads)
+    method, spec, device = job.spec.settings, job.spec, job.device
+    assert isinstance(method, InContext) and job.start is not None, "refused by the configuration"
+    network, folder, source = _pretrained(job, method) if len(spec.chain) == 1 else _tuned(job, method)
+    tokenizer = PromptTokenizer(folder)
+    template = template_of(job.data, method.answers)
+    check_positions(folder, method.max_length, spec.method)
+    data = sample_scored(job.data, method.max_validation_rows, SCORED_SAMPLE)
+    reader = InContextReader(
+        VerbalizedDecoder(network, tokenizer.label_ids(template)),
+        tokenizer,
+        template,
+        draw_shots(job.data, method.shots, spec.seed),
+        method.max_length,
+        device,
+        spec.title,
+    )
+    parameters, notes = parameter_count(network), list[str]()
+
+    def answer(examples: list[Example]) -> Floats:
+        answers = reader.answer(examples)
+        notes[:] = reader.notes()
+        return answers
+
+    return Outcome(
+        answer=answer,
+        scored=data,
+        left=Left(form=None, reason="a prompt changes no weights"),
+        metrics={"weights_bytes": weights_bytes(network)},
+        parameters={"total": parameters, "trainable": 0},
+        checksums={"tokenizer": tokenizer.checksum, "model": source},
+        tokens=0,
+        notes=notes,
+        mnli_validation=method.mnli_validation,
+    )
+
+
+def _pretrained(job: Job, method: InContext) -> tuple[Any, Path, str]:
+    """Network, folder and checksum of a decoder that nothing has tuned."""
+    assert job.start is not None
+    return load_causal(job.weights, method, job.device), job.weights, checked_weights(job.spec, job.weights, job.start)
+
+
+def _tuned(job: Job, method: InContext) -> tuple[Any, Path, str]:
+    """The same of what the link before left; an adapter is folded into its model."""
+    assert job.start is not None
+    manifest = read_manifest(job.start)
+    if manifest.reads is None or manifest.reads.prompt is None:
+        raise Unsuitable(f"{job.spec.title}: {manifest.method} left an encoder, and only a decoder can be asked")
+    source = files_checksum(weights_in(job.start.parent))
+    if manifest.form == "huggingface":
+        return load_causal(job.start.parent, method, job.device), job.start.parent, source
+    if method.storage != "fp32":
+        raise Unsuitable(f"{job.spec.title}: storage {method.storage} is for a plain model: put merge before it")
+    from electralab.methods.adapters.merging import merged  # imports PEFT
+    from electralab.methods.opening import open_artifact
+
+    _, opened = open_artifact(job.start, job.device)
+    network = merged(cast(Any, opened.model))
+    if network is None:
+        raise Unsuitable(f"{job.spec.title}: {manifest.method} cannot be folded into its model, so it cannot be asked")
+    network.register_forward_pre_hook(count_positions, with_kwargs=True)
+    return network, opened.tokenizer, source
 
 
 def draw_shots(data: TaskData, shots: int, seed: int) -> list[Example]:
@@ -35,7 +117,7 @@ def draw_shots(data: TaskData, shots: int, seed: int) -> list[Example]:
     No row is shown whose text is also that of a row to be scored, and no text is shown twice.
 
     Raises:
-        UserError: a class has too few such rows.
+        Unsuitable: a class has too few such rows.
     """
     shown = {(row.text, row.pair) for split in ("validation", MISMATCHED) for row in data.splits.get(split, [])}
     generator = np.random.default_rng((seed, _SHOTS))
@@ -47,7 +129,7 @@ def draw_shots(data: TaskData, shots: int, seed: int) -> list[Example]:
         row = next(rows, None)
         if row is None:
             lacking = data.labels[int(wanted.argmax())]
-            raise UserError(
+            raise Unsuitable(
                 f"task {data.name} has too few training rows of class {lacking!r} that are not also validation rows to "
                 f"show {shots} solved examples: ask for fewer shots"
             )
@@ -91,20 +173,20 @@ class InContextReader:
         """Log-probabilities of the classes, [N, classes]; those of the label words, made to sum to one.
 
         Raises:
-            UserError: the template alone is longer than `max_length`, or the model answers with NaN or infinity.
+            Unsuitable: the template alone is longer than `max_length`.
+            RunFailed: the model answers with NaN or infinity.
         """
-        from tqdm import tqdm
-
         self.decoder.eval()
         prompts = self.encode(examples)
         batches = evaluation_batches(np.arange(len(prompts)), prompts.lengths, BATCH_SIZE)
-        answers = [
-            self._answer_batch(prompts, rows)
-            for rows in tqdm(batches, desc=self.run, unit="batch", dynamic_ncols=True, disable=None)
-        ]
+        answers = []
+        with Progress(self.run, len(batches), unit="batch") as progress:
+            for rows in batches:
+                answers.append(self._answer_batch(prompts, rows))
+                progress.update(len(answers))
         result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
         if not np.isfinite(result).all():
-            raise UserError(f"{self.run}: the model answers with NaN or infinity: check that its weights are sound")
+            raise RunFailed(f"{self.run}: the model answers with NaN or infinity: check that its weights are sound")
         return result
 
     def encode(self, examples: list[Example]) -> EncodedPrompts:

@@ -17,7 +17,7 @@ from electralab.finetune.loop import predict, train_model
 from electralab.finetune.metrics import task_metrics
 from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 
 class Trial(NamedTuple):
@@ -41,7 +41,7 @@ class Tuned(NamedTuple):
 
 
 def train_best(
-    spec: FinetuneSpec,
+    spec: RunSpec,
     settings: Training,
     data: TaskData,
     fresh: Callable[[int], TrainedModel],
@@ -68,7 +68,7 @@ def train_best(
         after_epoch: called with the number of every finished epoch, from 1, and the model.
 
     Raises:
-        UserError: the loss of a rate is no longer a finite number.
+        RunFailed: the loss of a rate is no longer a finite number.
     """
     rates, objective = settings.learning_rates, objective_of(data, settings)
     train_rows, tuning_rows = np.arange(rows), np.arange(0)

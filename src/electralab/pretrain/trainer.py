@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import shutil
 import signal
 import sys
 from contextlib import nullcontext
@@ -17,13 +16,13 @@ from electralab.config import Pretraining
 from electralab.electra.convert import save_discriminator, save_generator
 from electralab.electra.corruption import mask_tokens
 from electralab.electra.flops import count_parameters, training_flops
-from electralab.errors import UserError
-from electralab.files import atomic_write, sha256
+from electralab.errors import RunFailed, UserError
+from electralab.files import only_writer, sha256
+from electralab.model_files import WEIGHTS, copy_tokenizer
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
 from electralab.pretrain.history import History
 from electralab.pretrain.optimizer import build_optimizer, set_learning_rate
-from electralab.pretrain.progress import Progress
 from electralab.pretrain.schedule import learning_rate_factor
 from electralab.pretrain.setup import (
     build_batches,
@@ -33,7 +32,8 @@ from electralab.pretrain.setup import (
     smoothed_unigram,
     to_device,
 )
-from electralab.records import Meter, RunRecord, working_directory_lock, write_record
+from electralab.progress import Progress
+from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import PretrainSpec
 from electralab.tokens.cache import TokenCache
 
@@ -53,14 +53,22 @@ def run_pretraining(
         threads: CPU threads.
         device: a torch device.
 
+    A run that diverges or does not fit into the GPU's memory is a record with the status `failed` and the reason.
+
     Raises:
-        UserError: inputs do not fit each other, the loss is not finite, or the run was told to stop.
+        UserError: inputs do not fit each other, or the run was told to stop.
     """
     torch.set_num_threads(threads)
-    with working_directory_lock(record_path.parent):
+    with only_writer(record_path.parent):
         trainer = Trainer(spec, tokens, tokenizer, record_path, threads, torch.device(device))
         trainer.resume()
-        trainer.run()
+        try:
+            trainer.run()
+        except torch.OutOfMemoryError:
+            remedy = "lower batch_size or sequence_length, or raise gradient_accumulation"
+            return trainer.fail(f"the GPU's memory is full at step {trainer.step}: {remedy}")
+        except RunFailed as error:
+            return trainer.fail(str(error))
         return trainer.finish()
 
 
@@ -104,6 +112,7 @@ class Trainer:
         self.joint_from = round(self.settings.unigram_warmup * self.settings.steps)
         self.snapshots = {max(1, round(share * self.settings.steps)): share for share in self.settings.snapshots}
         self.step = 0
+        self.losses: tuple[torch.Tensor | None, torch.Tensor] | None = None
         self.train_seconds = 0.0
         self.rows: list[dict[str, Any]] = []
         self.stopped_by: int | None = None
@@ -123,7 +132,8 @@ class Trainer:
         """Train to the last step, evaluating and saving on the way."""
         settings = self.settings
         history = History(self.record_path.parent / "evaluation.csv", self.rows)
-        progress = Progress(self.label, self.step, settings.steps, settings.batch_size * settings.sequence_length)
+        tokens_per_step = settings.batch_size * settings.sequence_length
+        progress = Progress(self.label, settings.steps, done=self.step, tokens_per_step=tokens_per_step)
         previous = {which: signal.signal(which, self._stop) for which in (signal.SIGTERM, signal.SIGINT)}
         try:
             if self.step == 0 and not self.rows:
@@ -139,7 +149,7 @@ class Trainer:
                 saving = last or self.step % settings.checkpoint_every == 0 or self.stopped_by is not None
                 if evaluating or saving or self.device.type == "cpu" or self.step % GPU_READ_EVERY == 0:
                     value = self._finite(loss)
-                    self.train_seconds += progress.update(self.step, value)
+                    self.train_seconds += progress.update(self.step, self._shown_losses())
                 if evaluating:
                     history.add(self._evaluated(value))
                 if saving:
@@ -186,6 +196,7 @@ class Trainer:
             loss = result.loss / settings.gradient_accumulation
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
+        self.losses = result.mlm_loss, result.rtd_loss
         torch.nn.utils.clip_grad_norm_(self.pair.parameters(), settings.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -197,17 +208,12 @@ class Trainer:
         save_discriminator(folder / "discriminator", self.pair)
         save_generator(folder / "generator", self.pair)
         for network in ("discriminator", "generator"):
-            _copy_tokenizer(self.tokenizer.parent, folder / network)
+            copy_tokenizer(self.tokenizer.parent, folder / network, settings.discriminator.max_positions)
         tokens = settings.steps * settings.batch_size * settings.sequence_length
         metrics = {
             name: value for name, value in self.rows[-1].items() if isinstance(value, float) and name != "seconds"
         }
-        record = RunRecord(
-            stage="pretrain",
-            model=self.spec.model,
-            seed=self.spec.seed,
-            recipe=settings.recipe,
-            extensions=settings.extensions,
+        record = self._record(
             metrics={
                 **metrics,
                 "tokens_per_second": tokens / self.train_seconds,
@@ -225,14 +231,32 @@ class Trainer:
                 ),
                 parameters=count_parameters(self.pair),
                 tokens=tokens,
-                bytes_on_disk=sum(path.stat().st_size for path in folder.glob("*/model.safetensors")),
+                bytes_on_disk=sum(path.stat().st_size for path in folder.glob(f"*/{WEIGHTS}")),
             ),
-            provenance=self.meter.provenance(),
-            spec=self.spec.model_dump(mode="json"),
         )
         write_record(self.record_path, record)
         self.checkpoints.remove()
         return record
+
+    def fail(self, reason: str) -> RunRecord:
+        """Write the record of a run that came to nothing; its checkpoints and its curve stay."""
+        History(self.record_path.parent / "evaluation.csv", self.rows).write()
+        record = self._record(status="failed", reason=reason, cost=self.meter.cost())
+        write_record(self.record_path, record)
+        return record
+
+    def _record(self, **known: Any) -> RunRecord:
+        settings = self.settings
+        return RunRecord(
+            stage="pretrain",
+            model=self.spec.model,
+            seed=self.spec.seed,
+            recipe=settings.recipe,
+            extensions=settings.extensions,
+            provenance=self.meter.provenance(),
+            spec=self.spec.model_dump(mode="json"),
+            **known,
+        )
 
     def _evaluated(self, train_loss: float) -> dict[str, Any]:
         return {
@@ -244,14 +268,20 @@ class Trainer:
             **self.evaluate(self.pair),
         }
 
+    def _shown_losses(self) -> str:
+        """The two losses of the latest micro-batch: nobody can read their weighted sum."""
+        assert self.losses is not None
+        mlm, rtd = self.losses
+        return f"RTD {float(rtd):.2f}" if mlm is None else f"MLM {float(mlm):.2f}, RTD {float(rtd):.2f}"
+
     def _finite(self, loss: torch.Tensor) -> float:
         value = float(loss)
         if math.isfinite(value):
             return value
         last = self.checkpoints.newest()
         kept = f"the last good checkpoint is {last}" if last else "no checkpoint was written yet"
-        raise UserError(
-            f"{self.label}: the loss is {value} at step {self.step}; {kept}. "
+        raise RunFailed(
+            f"the loss is {value} at step {self.step}; {kept}. "
             "Lower learning_rate or clip_norm of this pretraining, or raise warmup_steps"
         )
 
@@ -259,7 +289,7 @@ class Trainer:
         """A run that is resumed before this step writes the same files again."""
         folder = self.record_path.parent / f"snapshots/{self.snapshots[self.step] * 100:g}"
         save_discriminator(folder, self.pair)
-        _copy_tokenizer(self.tokenizer.parent, folder)
+        copy_tokenizer(self.tokenizer.parent, folder, self.settings.discriminator.max_positions)
 
     def _save(self) -> None:
         state = {
@@ -288,10 +318,3 @@ def _use_bf16(settings: Pretraining, device: torch.device) -> bool:
     if settings.precision == "bf16" and device.type == "cpu" and not torch.cpu._is_avx512_bf16_supported():
         raise UserError("precision: bf16 on a CPU without bf16 instructions is slower than fp32; use auto or fp32")
     return settings.precision == "bf16"
-
-
-def _copy_tokenizer(source: Path, target: Path) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt"):
-        if (source / name).exists():
-            with atomic_write(target / name) as temporary:
-                shutil.copyfile(source / name, temporary)

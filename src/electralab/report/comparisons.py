@@ -17,6 +17,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from electralab.errors import UserError
+from electralab.finetune.predictions import SCORE
+from electralab.names import NO_MODEL
 from electralab.records import RunRecord
 
 RESAMPLES = 2000
@@ -68,9 +70,14 @@ def compare(records: Mapping[Path, RunRecord]) -> pd.DataFrame:
         UserError: predictions are missing or damaged, or two runs of a task answered different rows.
     """
     groups: dict[tuple[str, str], dict[tuple[str, int], Path]] = {}
-    untrained = set()
+    untrained: set[str] = set()
     for path, record in records.items():
-        if record.stage != "finetune" or record.status != "ok" or record.predictions is None:
+        if (
+            record.stage == "pretrain"
+            or record.model == NO_MODEL
+            or record.status != "ok"
+            or record.predictions is None
+        ):
             continue
         groups.setdefault((str(record.task), str(record.method)), {})[record.model, record.seed] = path
         if record.spec.get("random_init"):
@@ -118,11 +125,17 @@ def read_answers(path: Path) -> Answers:
         UserError: it is missing or damaged.
     """
     try:
-        frame = pd.read_csv(path, dtype={"id": str}, keep_default_na=False, usecols=["id", "label", "prediction"])
-        labels, predictions = (frame[name].to_numpy(dtype=np.float64) for name in ("label", "prediction"))
+        text = dict.fromkeys(("id", "label", "prediction"), str)
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False)
+        classes = [str(name).removeprefix(SCORE) for name in frame.columns if str(name).startswith(SCORE)]
+        numbers = {name: float(number) for number, name in enumerate(classes)}
+        labels, predictions = (
+            np.array([numbers[value] if classes else float(value) for value in frame[name]], np.float64)
+            for name in ("label", "prediction")
+        )
     except FileNotFoundError:
         raise UserError(f"{path} is missing beside its run record: delete the record and rerun") from None
-    except (ValueError, UnicodeDecodeError) as error:
+    except (KeyError, ValueError) as error:
         raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): delete its run record and rerun") from None
     if not len(frame):
         raise UserError(f"{path} is damaged (it holds no row): delete its run record and rerun")

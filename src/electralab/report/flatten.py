@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from electralab.names import NO_MODEL, parse_model, pretraining_name
 from electralab.records import RunRecord
 
 NOTE_SEPARATOR = " | "  # sentences have semicolons of their own
@@ -35,11 +36,11 @@ def flatten(record: RunRecord) -> dict[str, Any]:
     What the run was told stands under `spec.`, unless it is one of the columns that every run has.
     """
     random_init, downloaded = record.spec.get("random_init"), record.spec.get("downloaded")
-    pretrained = record.stage != "baseline" and not random_init and not downloaded
+    pretrained = record.model != NO_MODEL and not random_init and not downloaded
     row: dict[str, Any] = {name: getattr(record, name) for name in IDENTITY}
     row |= {
         "kind": record.spec.get("settings", {}).get("kind"),
-        "pretraining": record.model.rpartition("-g")[0] if pretrained else None,
+        "pretraining": pretraining_name(record.model) if pretrained else None,
         "generator_size": _generator_size(record) if pretrained else None,
         "snapshot": record.spec.get("snapshot"),
         "random_init": bool(random_init),
@@ -82,12 +83,8 @@ def _origin(downloaded: dict[str, Any]) -> str:
     return str(downloaded.get("repository") or downloaded.get("package") or downloaded.get("path"))
 
 
-def _generator_size(record: RunRecord) -> float | None:
-    """A pretraining says its size; a fine-tuned model is named after it (`electralab.config.model_name`)."""
+def _generator_size(record: RunRecord) -> float:
+    """A pretraining says its size; a fine-tuned model is named after it."""
     if "generator_size" in record.spec:
         return float(record.spec["generator_size"])
-    percent = record.model.rpartition("-g")[2].partition("-at")[0]
-    try:
-        return float(percent) / 100
-    except ValueError:
-        return None
+    return parse_model(record.model).size / 100

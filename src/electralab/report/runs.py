@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
+from electralab.names import NO_MODEL, parse_model, pretraining_name
 from electralab.plan import DECODER_PACKAGES
 from electralab.report.flatten import RUN_COLUMNS
 from electralab.report.reading import read_table
@@ -43,21 +44,6 @@ class Cell:
 Arm = tuple[Cell, str]  # a task and a method, and the model: what some seeds of are a score
 
 
-class ModelName(NamedTuple):
-    """`tiny-g12.5-at50`: a pretraining, its generator size and how much of its steps were done, in percent."""
-
-    pretraining: str
-    size: float
-    done: float
-
-
-def parse_model(model: str) -> ModelName:
-    """Take apart the name of a model that was pretrained here (`electralab.config.model_name`)."""
-    pretraining, _, rest = model.rpartition("-g")
-    size, _, done = rest.partition("-at")
-    return ModelName(pretraining, float(size), float(done or 100))
-
-
 def percent(size: float) -> str:
     """0.125 -> `12.5 %`."""
     return f"{size * 100:g} %"
@@ -79,7 +65,7 @@ class Runs:
     @cached_property
     def finetunings(self) -> pd.DataFrame:
         """Every fine-tuning and every decoder that was asked, failed ones included."""
-        return self.frame[self.frame["stage"] == "finetune"]
+        return self.frame[(self.frame["stage"] == "run") & (self.frame["model"] != NO_MODEL)]
 
     @cached_property
     def pretrained(self) -> pd.DataFrame:
@@ -96,7 +82,7 @@ class Runs:
     @cached_property
     def baseline(self) -> pd.DataFrame:
         """Finished baselines, which have no model."""
-        return _finished(self.frame[self.frame["stage"] == "baseline"])
+        return _finished(self.frame[self.frame["model"] == NO_MODEL])
 
     @cached_property
     def whole_model(self) -> Runs:
@@ -136,7 +122,7 @@ class Runs:
 
     def is_control(self, model: str) -> bool:
         """Whether a model was pretrained without the extensions that the others use."""
-        return model.rpartition("-g")[0] in self.controls
+        return pretraining_name(model) in self.controls
 
     def is_downloaded(self, model: str) -> bool:
         """Whether a model came with its weights."""

@@ -2,13 +2,11 @@
 
 A worker holds the kernel's lock on the trial that it runs. The kernel frees it when the worker dies, however it dies,
 so a trial that is under way in the journal and whose lock is free has lost its worker, and the next one takes it over,
-with the same number and the same options. The locks are `flock`, which NFS carries from machine to machine (v4, and v3
-with its lock daemon).
+with the same number and the same options.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
@@ -24,6 +22,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from optuna.trial import TrialState
 
 from electralab.errors import UserError
+from electralab.files import locked
 
 
 @contextmanager
@@ -35,10 +34,11 @@ def opened_study(folder: Path, name: str) -> Iterator[optuna.Study]:
     """
     with ExitStack() as stack:
         # A worker that waits here is not at work yet.
-        with _flock(folder / ".claim", fcntl.LOCK_EX):
-            workers = stack.enter_context(_flock(folder / ".workers", fcntl.LOCK_SH))
-            if (folder / ".workers").read_text() != name:
-                _start_anew(folder, name, workers)
+        with locked(folder / ".claim"):
+            at_work = folder / ".workers"  # what all that are at work share a lock on; it names their study
+            if not at_work.exists() or at_work.read_text() != name:
+                _start_anew(folder, name, at_work)
+            stack.enter_context(locked(at_work, shared=True))
             study = optuna.create_study(
                 study_name=name,
                 storage=_storage(folder / "journal.log"),
@@ -66,12 +66,12 @@ def claim_trial(study: optuna.Study, folder: Path, trials: int, may_start: bool)
         trials: how many there shall be.
         may_start: False to take nothing but trials that have left a record.
     """
-    with _flock(folder / ".claim", fcntl.LOCK_EX):
+    with locked(folder / ".claim"):
         busy = None
         for number in _under_way(study, trials):
             place = trial_folder(folder, number)
             try:
-                lock = _flock(place / ".worker", fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock = locked(place / ".worker", wait=False)
             except BlockingIOError:
                 busy = busy or place / ".worker"
                 continue
@@ -81,13 +81,13 @@ def claim_trial(study: optuna.Study, folder: Path, trials: int, may_start: bool)
             lock.close()
         if may_start and len(study.get_trials(deepcopy=False)) < trials:
             trial = study.ask()
-            return Claim(trial, _flock(trial_folder(folder, trial.number) / ".worker", fcntl.LOCK_EX), None)
+            return Claim(trial, locked(trial_folder(folder, trial.number) / ".worker"), None)
         return Claim(None, None, busy)
 
 
 def wait_for(busy: Path) -> None:
     """Wait until the worker of another trial has ended or died."""
-    _flock(busy, fcntl.LOCK_EX).close()
+    locked(busy).close()
 
 
 def trial_folder(folder: Path, number: int) -> Path:
@@ -101,40 +101,23 @@ def _under_way(study: optuna.Study, trials: int) -> dict[int, int]:
     return {trial.number: trial._trial_id for trial in found if trial.number < trials}
 
 
-def _start_anew(folder: Path, name: str, workers: IO[bytes]) -> None:
-    """Delete what another study left; `workers` is what all that are at work share a lock on, and names their study."""
+def _start_anew(folder: Path, name: str, at_work: Path) -> None:
+    """Delete what another study left, of which nobody may be at work."""
     try:
-        fcntl.flock(workers, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        alone = locked(at_work, wait=False)
     except BlockingIOError:
         raise UserError(
             f"another process searches in {folder} with other settings or inputs: wait for it to end or stop it, then "
             "run again"
         ) from None
-    if (folder / "journal.log").exists():
-        print(f"{folder} belongs to other settings or inputs; starting anew", file=sys.stderr)
-    for old in ("trials", "tensorboard", "wandb"):
-        shutil.rmtree(folder / old, ignore_errors=True)
-    (folder / "journal.log").unlink(missing_ok=True)
-    workers.truncate(0)
-    workers.write(name.encode())
-    workers.flush()
-    fcntl.flock(workers, fcntl.LOCK_SH)
-
-
-def _flock(path: Path, operation: int) -> IO[bytes]:
-    """An open file that holds a lock of the kernel until it is closed or its process dies.
-
-    Raises:
-        BlockingIOError: another process holds it, and `operation` says not to wait.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = path.open("a+b")
-    try:
-        fcntl.flock(file, operation)
-    except BlockingIOError:
-        file.close()
-        raise
-    return file
+    with alone:
+        if (folder / "journal.log").exists():
+            print(f"{folder} belongs to other settings or inputs; starting anew", file=sys.stderr)
+        for old in ("trials", "tensorboard", "wandb"):
+            shutil.rmtree(folder / old, ignore_errors=True)
+        (folder / "journal.log").unlink(missing_ok=True)
+        alone.truncate(0)
+        alone.write(name.encode())
 
 
 class _JournalLock(JournalFileOpenLock):
@@ -146,7 +129,7 @@ class _JournalLock(JournalFileOpenLock):
         self._held: IO[bytes] | None = None
 
     def acquire(self) -> bool:
-        self._held = _flock(self._journal.with_name(".journal"), fcntl.LOCK_EX)
+        self._held = locked(self._journal.with_name(".journal"))
         _drop_torn_line(self._journal)
         return True
 

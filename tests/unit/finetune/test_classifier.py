@@ -10,10 +10,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from electralab.config import FullFinetuning
 from electralab.electra.convert import encoder_state, huggingface_config
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.finetune.encoder.classifier import Classifier, save_classifier, with_dropout
+from electralab.finetune.encoder.classifier import Classifier, with_dropout
+from electralab.finetune.encoder.huggingface import save_classifier
 from electralab.finetune.objective import Classification, Regression
 
 SHAPE = ElectraConfig(
@@ -111,7 +111,7 @@ def test_a_regression_to_raw_scores_is_trained_as_transformers_trains_it():
     )
     logits = classifier(input_ids, mask, types)
     torch.testing.assert_close(Regression().loss(logits, scores), expected.loss, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(Regression().answers(logits), expected.logits[:, 0].double())
+    torch.testing.assert_close(Regression().answers(logits), expected.logits[:, 0].double(), atol=1e-5, rtol=1e-5)
 
 
 def test_a_regression_to_unit_targets_answers_in_scores():
@@ -176,14 +176,15 @@ from transformers import AutoModelForSequenceClassification, AutoModelForTokenCl
 answers = []
 for cell in json.load(sys.stdin):
     ids, mask, types = (torch.tensor(cell[name]) for name in ("ids", "mask", "types"))
-    auto = AutoModelForSequenceClassification if cell["head"] == "huggingface" else AutoModelForTokenClassification
+    whole = cell["read"] == "sequence"
+    auto = AutoModelForSequenceClassification if whole else AutoModelForTokenClassification
     model, notes = auto.from_pretrained(cell["folder"], output_loading_info=True)
     assert not any(notes.values()), notes
     with torch.no_grad():
         logits = model.eval()(input_ids=ids, attention_mask=mask, token_type_ids=types).logits
-    if cell["head"] == "linear":
+    if not whole:
         rows = [row[:int(real.sum())] for row, real in zip(logits, mask)]
-        logits = torch.stack([row[0] if cell["pooling"] == "cls" else row.mean(0) for row in rows])
+        logits = torch.stack([row[0] if cell["read"] == "first_token" else row.mean(0) for row in rows])
     answers.append(logits.tolist())
 print(json.dumps(answers))
 """
@@ -192,15 +193,24 @@ print(json.dumps(answers))
 def test_a_saved_classifier_opens_in_transformers_in_a_new_process(tmp_path):
     input_ids, mask, types, _ = padded_batch()
     cells, expected = [], []
-    for head, pooling, outputs in (("linear", "cls", 3), ("linear", "mean", 1), ("huggingface", "cls", 2)):
+    for head, pooling, outputs, read in (
+        ("linear", "cls", 3, "sequence"),  # a linear layer as one with GELU before it
+        ("linear", "cls", 17, "first_token"),  # more classes than half of the width
+        ("linear", "mean", 1, "mean_over_tokens"),
+        ("linear", "cls", 1, "sequence"),
+        ("huggingface", "cls", 2, "sequence"),
+    ):
         torch.manual_seed(0)
         model = Classifier(Encoder(SHAPE), outputs, pooling, dropout=0.1, head=head).eval()
-        folder = tmp_path / f"{head}-{pooling}"
-        save_classifier(folder, model)
+        folder = tmp_path / f"{head}-{pooling}-{outputs}"
+        objective = Regression(1.0, 5.0) if outputs == 1 else Classification(outputs)
+        labels = [f"class {number}" for number in range(outputs)] if outputs > 1 else []
+        assert save_classifier(folder, model, labels, objective) == read
         with torch.no_grad():
-            expected.append(model(input_ids, mask, types))
+            logits = model(input_ids, mask, types)
+            expected.append(1.0 + 5.0 * logits if outputs == 1 else logits)
         batch = {"ids": input_ids.tolist(), "mask": mask.long().tolist(), "types": types.tolist()}
-        cells.append({"head": head, "pooling": pooling, "folder": str(folder), **batch})
+        cells.append({"read": read, "folder": str(folder), **batch})
     result = subprocess.run(
         [sys.executable, "-c", REOPEN],
         input=json.dumps(cells),
@@ -212,8 +222,3 @@ def test_a_saved_classifier_opens_in_transformers_in_a_new_process(tmp_path):
     assert result.returncode == 0, result.stderr
     for logits, found in zip(expected, json.loads(result.stdout.splitlines()[-1])):
         torch.testing.assert_close(torch.tensor(found), logits, atol=1e-5, rtol=0)
-
-
-def test_a_classifier_that_transformers_cannot_open_is_refused():
-    with pytest.raises(ValueError, match="save_model: transformers has no ELECTRA"):
-        FullFinetuning(save_model=True, head="huggingface", pooling="mean")

@@ -17,7 +17,7 @@ from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256, write_json
 from electralab.finetune.encoder.start import starting_encoder
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 
@@ -38,14 +38,14 @@ def tokenizer(manifest: Path) -> TextEncoder:
     return load_tokenizer(manifest.with_name("tokenizer.json"))
 
 
-def downloaded(source: Path, **settings: object) -> FinetuneSpec:
+def downloaded(source: Path, **settings: object) -> RunSpec:
     spec = make_spec(random_init=False, **settings)
     return spec.model_copy(
         update={"model": "mine", "downloaded": LocalModel(path=str(source)), "pretraining_recipe": None}
     )
 
 
-def refused(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | None) -> str:
+def refused(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) -> str:
     with pytest.raises(UserError) as error:
         starting_encoder(spec, tokenizer, model)
     assert "\n" not in str(error.value)
@@ -110,7 +110,7 @@ def test_weights_that_are_not_those_that_were_fetched_are_refused(
 
 
 def test_a_model_that_is_not_there_is_refused(source: Path, tmp_path: Path, tokenizer: TextEncoder) -> None:
-    assert "--model" in refused(downloaded(source), tokenizer, None)
+    assert "--start" in refused(downloaded(source), tokenizer, None)
     manifest = tmp_path / "nowhere" / "manifest.json"
     write_json(manifest, {})
     assert "holds no model" in refused(downloaded(source), tokenizer, manifest)

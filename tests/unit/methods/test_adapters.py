@@ -72,7 +72,7 @@ def cells(folders, tmp_path_factory) -> dict[tuple[str, str], Trained]:
         moved = {key for key, value in snapshot(model).items() if not torch.equal(before[key], value)}
         folder = root / kind / name
         done[kind, name] = Trained(model, first, last, moved, answers(model, kind), folder)
-        save_adapter(model, folder / "adapter")
+        save_adapter(model, folder / "adapter", folders[kind], 64)
         whole = merged(model)
         if whole is not None:
             with quiet():
@@ -374,10 +374,11 @@ def test_full_finetuning_of_a_decoder_trains_all_of_it(folders):
 def test_saving_replaces_an_earlier_adapter_and_leaves_nothing_else(folders, tmp_path):
     for name in ("adalora", "lora"):
         model = fresh("electra", folders["electra"], METHODS[name])
-        size = save_adapter(model, tmp_path / "adapter")
+        size = save_adapter(model, tmp_path / "adapter", folders["electra"], 64)
         assert {path.name for path in (tmp_path / "adapter").iterdir()} == {
             "adapter_config.json",
             "adapter_model.safetensors",
+            "tokenizer_config.json",
         }
         assert size == (tmp_path / "adapter" / "adapter_model.safetensors").stat().st_size
     assert [path.name for path in tmp_path.iterdir()] == ["adapter"]

@@ -20,15 +20,14 @@ from torch.nn import functional as F
 from electralab.config import FullFinetuning, InContext, LocalModel, Lora, Prefix, Prompt, Search
 from electralab.data.models import fetch_model
 from electralab.data.tasks import read_task
-from electralab.errors import UserError
 from electralab.finetune.decoder.model import VerbalizedDecoder
 from electralab.finetune.decoder.prompts import PromptTokenizer, template_of
 from electralab.methods.adapters.adapt import AdaptedModel, adapt
 from electralab.methods.base_models import load_causal
-from electralab.methods.run import run_method
+from electralab.methods.run import Inputs, run_job
 from electralab.records import RunRecord
 from electralab.search.study import SearchSpec, run_search
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 TRAINED = {"max_length": 64, "epochs": 1, "learning_rates": [1e-3], "max_train_rows": 64}
 METHODS: dict[str, Any] = {
@@ -49,16 +48,18 @@ def inputs(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def run(inputs: dict[str, Path], folder: Path, method: str, settings: Any = None) -> RunRecord:
     spec = spec_of(inputs, method, settings)
-    return run_method(
-        spec, folder / "run.json", inputs["task"], inputs["weights"] / "tokenizer.json", inputs["model"], 1, "cpu"
-    )
+    return run_job(spec, folder / "run.json", given(inputs))
 
 
-def spec_of(inputs: dict[str, Path], method: str, settings: Any = None) -> FinetuneSpec:
-    return FinetuneSpec(
+def given(inputs: dict[str, Path]) -> Inputs:
+    return Inputs(inputs["task"], inputs["model"], inputs["weights"] / "tokenizer.json")
+
+
+def spec_of(inputs: dict[str, Path], method: str, settings: Any = None) -> RunSpec:
+    return RunSpec(
         model="toy",
         task="words",
-        method=method,
+        chain=[method],
         seed=0,
         settings=settings or METHODS[method],
         downloaded=LocalModel(path=str(inputs["weights"])),
@@ -79,19 +80,20 @@ def test_a_run_leaves_predictions_that_agree_with_its_record(
     assert record.metrics["f1_weighted"] == pytest.approx(f1_score(labels, answers, average="weighted"))
     trained = {"asked": 0, "full": record.cost.parameters["total"]}.get(method, record.cost.parameters["trainable"])
     assert record.cost.parameters["trainable"] == trained
-    kept = {"adapter"} if method == "lora" else set()
-    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "predictions.csv", *kept}
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "predictions.csv", "model"}
+    weights = {"asked": set(), "lora": {"adapter_model.safetensors"}, "full": {"model.safetensors"}}[method]
+    assert {path.name for path in (tmp_path / "model").glob("*.safetensors")} == weights
 
 
-def test_a_decoder_trained_whole_is_kept_if_asked_for(inputs: dict[str, Path], tmp_path: Path) -> None:
+def test_a_decoder_trained_whole_is_kept(inputs: dict[str, Path], tmp_path: Path) -> None:
     """Read by `transformers`, unpadded and one row at a time, it gives the scores that the run wrote."""
-    run(inputs, tmp_path, "full", METHODS["full"].model_copy(update={"save_model": True}))
+    run(inputs, tmp_path, "full")
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
     data, prompts = read_task(inputs["task"]), PromptTokenizer(inputs["weights"])
     template = template_of(data, "label_words")
     words = prompts.label_ids(template)
     with (tmp_path / "predictions.csv").open() as file:
-        scores = {row["id"]: float(row["score_1"]) for row in csv.DictReader(file)}
+        scores = {row["id"]: float(row["score_yes"]) for row in csv.DictReader(file)}
     examples = data.validation[:10]
     for example, ids in zip(examples, prompts.encode([template.prompt(example) for example in examples])):
         with torch.no_grad():
@@ -112,7 +114,7 @@ def test_a_decoder_in_few_bits_is_smaller_and_the_same_model(
     scores = []
     for folder in ("fp32", storage):
         with (tmp_path / folder / "predictions.csv").open() as file:
-            scores.append(torch.tensor([float(row["score_0"]) for row in csv.DictReader(file)]))
+            scores.append(torch.tensor([float(row["score_no"]) for row in csv.DictReader(file)]))
     assert not torch.equal(*scores), "rounded"
     assert torch.corrcoef(torch.stack(scores))[0, 1] > alike
 
@@ -131,7 +133,7 @@ def test_every_approach_takes_the_published_loss(
         losses.append(float(re.findall(r"loss (\d+\.\d+)", capfd.readouterr().err)[-1]))
         with (tmp_path / name / "predictions.csv").open() as file:
             assert all(
-                float(row["score_0"]) + float(row["score_1"]) == pytest.approx(1, abs=1e-5)
+                float(row["score_no"]) + float(row["score_yes"]) == pytest.approx(1, abs=1e-5)
                 for row in csv.DictReader(file)
             )
     assert losses[0] < 2 < 3 < losses[1]
@@ -182,10 +184,8 @@ def test_a_full_gpu_is_one_line(
 ) -> None:
     monkeypatch.setattr(module, "forward", full)
     monkeypatch.setattr("electralab.methods.in_context.InContextReader._behind_shared_start", full)
-    with pytest.raises(UserError) as caught:
-        run(inputs, tmp_path, method)
-    assert str(caught.value) == f"toy on words, {method}, seed 0: the GPU's memory is full: {remedy}"
-    assert list(tmp_path.iterdir()) == []
+    record = run(inputs, tmp_path, method)
+    assert (record.status, record.reason) == ("failed", f"the GPU's memory is full: {remedy}")
 
 
 def test_a_trial_that_fills_the_gpu_fails_and_the_search_goes_on(
@@ -202,9 +202,8 @@ def test_a_trial_that_fills_the_gpu_fails_and_the_search_goes_on(
     )
     spec = SearchSpec(name="ranks", settings=settings, base=spec_of(inputs, "lora"))
 
-    def trial(one: FinetuneSpec, record: Path, report: Any) -> RunRecord:
-        given = (inputs["task"], inputs["weights"] / "tokenizer.json", inputs["model"])
-        return run_method(one, record, *given, 1, "cpu", report)
+    def trial(one: RunSpec, record: Path, report: Any) -> RunRecord:
+        return run_job(one, record, given(inputs), after_epoch=report)
 
     run_search(spec, tmp_path / "search.json", trial, inputs={})
     trials = json.loads((tmp_path / "search.json").read_text())["trials"]

@@ -9,8 +9,7 @@ from sklearn.metrics import accuracy_score
 
 from electralab.config import FullFinetuning, LocalModel
 from electralab.finetune.encoder.start import starting_encoder
-from electralab.methods import run as approaches
-from electralab.methods import tuning
+from electralab.methods import full, tuning
 from electralab.tokens.tokenizer import load_tokenizer
 
 
@@ -81,7 +80,7 @@ def test_every_split_of_mnli_is_answered_and_those_with_labels_are_scored(inputs
     matched, mismatched = (accuracy_score(*answered[name]) for name in ("validation", "validation_mismatched"))
     assert metrics["score"] == metrics["accuracy"] == metrics["matched.accuracy"] == pytest.approx(matched)
     assert metrics["mismatched.accuracy"] == pytest.approx(mismatched)
-    labels, predictions = (np.array(column, float) for column in answered["ax"])
+    labels, predictions = (np.array([value == "yes" for value in column], float) for column in answered["ax"])
     assert metrics["ax.mcc"] == pytest.approx(np.corrcoef(labels, predictions)[0, 1])  # two classes: phi is Pearson's r
     expected = {"train_rows": 320, "official_train_rows": 392_702, "official_validation_rows": 9_815}
     assert {name: metrics[name] for name in expected} == expected
@@ -143,7 +142,7 @@ def test_a_downloaded_model_that_has_read_the_task_says_so(inputs, tmp_path, mon
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "electra"}))
     downloaded = make_spec(epochs=1).model_copy(update={"downloaded": LocalModel(path=str(tmp_path))})
     untrained = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
-    monkeypatch.setattr(approaches, "starting_encoder", lambda *_: untrained)
+    monkeypatch.setattr(full, "starting_encoder", lambda *_: untrained)
     record = run(downloaded, inputs, tmp_path, "mnli", model=manifest)
     assert "its training read MNLI" in record.notes and "and QQP" not in record.notes
     other = run(downloaded, inputs, tmp_path, "cola", model=manifest)

@@ -49,17 +49,17 @@ def test_the_record_is_complete_and_agrees_with_the_predictions(inputs, tmp_path
     record = run(spec, inputs, tmp_path)
     assert read_record(tmp_path / "run.json") == record
     rows = read_predictions(tmp_path)
-    labels, predictions = ([int(row[name]) for row in rows] for name in ("label", "prediction"))
+    labels, predictions = ([row[name] for row in rows] for name in ("label", "prediction"))
     assert record.metrics["accuracy"] == pytest.approx(accuracy_score(labels, predictions))
     assert [row["id"] for row in rows] == [f"validation-{number}" for number in range(200)]
-    scores = np.array([[float(row["score_0"]), float(row["score_1"])] for row in rows])
+    scores = np.array([[float(row["score_no"]), float(row["score_yes"])] for row in rows])
     assert scores.sum(axis=1) == pytest.approx(np.ones(200), abs=1e-5)
-    assert scores.argmax(axis=1).tolist() == predictions
+    assert [("no", "yes")[number] for number in scores.argmax(axis=1)] == predictions
     assert (record.primary_metric, record.glue, record.recipe) == ("accuracy", None, "paper")
     assert not {"official_train_rows", "official_validation_rows"} & set(record.metrics)
     expected = {"train_rows": 96, "validation_rows": 200, "tuning_rows": 0, "learning_rate": 1e-2, "epochs": 2}
     assert {name: record.metrics[name] for name in expected} == expected
-    assert (record.stage, record.model, record.task, record.synthetic) == ("finetune", "toy_random", "toy", True)
+    assert (record.stage, record.model, record.task, record.synthetic) == ("run", "toy_random", "toy", True)
     assert record.spec == spec.model_dump(mode="json")
     # Embeddings (35 + 32 + 2) x 16 and LayerNorm, projection to 32, one layer, head to 2 labels.
     layer = 4 * (32 * 32 + 32) + 2 * (32 * 32 + 32) + 2 * 64
@@ -97,7 +97,7 @@ def test_the_rate_is_chosen_on_training_rows_only(inputs, tmp_path):
 def test_a_run_that_answers_one_class_is_flagged_and_says_so(inputs, tmp_path):
     """Labels that nothing predicts, nine of ten the same: always answering that one is all there is to learn."""
     record = run(make_spec(epochs=2, learning_rates=[1e-3]), inputs, tmp_path, "skewed")
-    assert {row["prediction"] for row in read_predictions(tmp_path)} == {"1"}
+    assert {row["prediction"] for row in read_predictions(tmp_path)} == {"yes"}
     assert record.metrics["degenerate"] == 1.0
     assert record.metrics["accuracy"] == record.metrics["majority_rate"]
     assert "same class" in record.notes[0]
@@ -137,16 +137,16 @@ def test_a_pretrained_discriminator_is_loaded_and_read_as_transformers_reads_it(
         with torch.no_grad():
             hidden = reference.electra(torch.tensor([ids]), token_type_ids=torch.tensor([types])).last_hidden_state
             expected = head(hidden[:, 0]).softmax(dim=-1)[0]
-        assert [float(row["score_0"]), float(row["score_1"])] == pytest.approx(expected.tolist(), abs=1e-5)
+        assert [float(row["score_no"]), float(row["score_yes"])] == pytest.approx(expected.tolist(), abs=1e-5)
     weights = (folder / "model.safetensors").read_bytes()
     assert record.provenance.data["model"] == hashlib.sha256(weights).hexdigest()
 
 
-def test_the_trained_model_is_kept_if_asked_for(inputs, tmp_path):
+def test_the_trained_model_is_kept(inputs, tmp_path):
     """Read by `transformers`, it gives the scores that the run wrote."""
     from transformers import ElectraForSequenceClassification
 
-    run(make_spec(save_model=True, head="huggingface", epochs=1), inputs, tmp_path, "words")
+    run(make_spec(head="huggingface", epochs=1), inputs, tmp_path, "words")
     model = ElectraForSequenceClassification.from_pretrained(tmp_path / "model").eval()
     identify = {word: number for number, word in enumerate(SPECIAL + WORDS)}
     lines = inputs["words"].with_name("validation.jsonl").read_text().splitlines()
@@ -154,7 +154,7 @@ def test_the_trained_model_is_kept_if_asked_for(inputs, tmp_path):
         ids = [identify[word] for word in ["[CLS]", *json.loads(line)["text"].split(), "[SEP]"]]
         with torch.no_grad():
             expected = model(torch.tensor([ids])).logits[0].softmax(dim=-1)
-        assert [float(row["score_0"]), float(row["score_1"])] == pytest.approx(expected.tolist(), abs=1e-5)
+        assert [float(row["score_no"]), float(row["score_yes"])] == pytest.approx(expected.tolist(), abs=1e-5)
 
 
 def test_the_untrained_control_is_the_discriminator_of_a_pretraining_before_its_first_step(inputs):

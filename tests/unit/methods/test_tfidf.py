@@ -5,9 +5,10 @@ import pytest
 from finetune_task import read_predictions, write_task
 
 from electralab.config import TfidfBaseline
-from electralab.methods.tfidf import run_baseline
+from electralab.methods.run import Inputs, run_job
+from electralab.names import NO_MODEL
 from electralab.records import read_record
-from electralab.specs import BaselineSpec
+from electralab.specs import RunSpec
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +31,16 @@ def inputs(tmp_path_factory):
     }
 
 
+def run(folder, task, **options):
+    spec = RunSpec(model=NO_MODEL, task="toy", chain=["tfidf"], seed=0, settings=TfidfBaseline(**options))
+    return run_job(spec, folder / "run.json", Inputs(task))
+
+
 @pytest.mark.parametrize("task", ["words", "pairs"])
 def test_tfidf_learns_a_bag_of_words_task(inputs, tmp_path, task):
-    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline(max_train_rows=300))
-    record = run_baseline(spec, tmp_path / "run.json", inputs[task])
+    record = run(tmp_path, inputs[task], max_train_rows=300)
     assert record.metrics["accuracy"] > 0.9
-    assert (record.stage, record.model, record.metrics["train_rows"]) == ("baseline", "tfidf", 300)
+    assert (record.stage, record.model, record.metrics["train_rows"]) == ("run", NO_MODEL, 300)
     assert (record.primary_metric, record.metrics["score"]) == ("accuracy", record.metrics["accuracy"])
     assert read_record(tmp_path / "run.json") == record
     rows = read_predictions(tmp_path)
@@ -43,13 +48,11 @@ def test_tfidf_learns_a_bag_of_words_task(inputs, tmp_path, task):
 
 
 def test_tfidf_is_blind_to_shuffled_labels(inputs, tmp_path):
-    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
-    assert 0.36 < run_baseline(spec, tmp_path / "run.json", inputs["shuffled"]).metrics["accuracy"] < 0.64
+    assert 0.36 < run(tmp_path, inputs["shuffled"]).metrics["accuracy"] < 0.64
 
 
 def test_tfidf_of_scores_is_a_ridge_regression(inputs, tmp_path):
-    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
-    record = run_baseline(spec, tmp_path / "run.json", inputs["scores"])
+    record = run(tmp_path, inputs["scores"])
     rows = read_predictions(tmp_path)
     labels, predictions = ([float(row[name]) for row in rows] for name in ("label", "prediction"))
     assert record.metrics["score"] > 0.8 and record.primary_metric == "spearman"
@@ -58,10 +61,9 @@ def test_tfidf_of_scores_is_a_ridge_regression(inputs, tmp_path):
 
 
 def test_tfidf_answers_every_split(inputs, tmp_path):
-    spec = BaselineSpec(task="toy", method="tfidf", settings=TfidfBaseline())
-    record = run_baseline(spec, tmp_path / "run.json", inputs["mnli"])
+    record = run(tmp_path, inputs["mnli"])
     expected = {"predictions.csv", *(f"predictions_{split}.csv" for split in ("validation_mismatched", "ax", "test"))}
-    assert {path.name for path in tmp_path.iterdir()} == expected | {"run.json"}
+    assert {path.name for path in tmp_path.iterdir()} == expected | {"run.json", "model"}
     rows = read_predictions(tmp_path, "predictions_validation_mismatched.csv")
     accuracy = np.mean([row["label"] == row["prediction"] for row in rows])
     assert record.metrics["mismatched.accuracy"] == pytest.approx(accuracy)

@@ -216,5 +216,5 @@ def test_the_table_of_adapters_points_here(builder: Builder) -> None:
     study(builder, names=("lora",))
     made = Made(builder, "adapters")
     assert made.note("in the table `protocols`") and len(made.frame) == 2, "they are all there is"
-    builder.adapter("minilm", "movie_sentiment", 0, 0.7, Lora(rank=4), method="another")
+    builder.adapter("minilm", "movie_sentiment", 0, 0.7, Lora(rank=4), method="another", hub=MINILM)
     assert list(Made(builder, "adapters").frame["method"]) == ["another"], "they have a table of their own"

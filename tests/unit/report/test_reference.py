@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import json
 import re
 from pathlib import Path
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 from report_experiment import PUBLISHED
 
+from electralab.config import AdapterMethod, FullFinetuning, InContext
 from electralab.report.published import read_published
 
 RANGES = {
@@ -28,6 +33,10 @@ COSTS = {
     *("latency", "throughput", "memory", "model_size", "parameters", "training_time", "inference_time"),
     *("data_loading_time", "masked_lm", "pretraining_cost"),
 }
+RECIPES = {"", "paper", "google_code", "rc2020", "own"}
+FACTS = 18  # columns of what sources print, before those of how the number came about
+# SHA-256 of those columns; a row that is added or corrected changes it on purpose.
+DIGEST = "03f3f92ee91da1074609fbc86665fb4040c5503d54d2fc9825bf491838b20ffa"
 IDENTITY = ["system", "model", "method", "task_id", "split", "metric", "statistic", "unit", "protocol", "notes"]
 
 
@@ -92,3 +101,54 @@ def test_readme_names_every_column(published: pd.DataFrame) -> None:
         for name in set(published["unit"]) - {"perplexity", "sequence/second", "parameter"}
         if f"`{name}`" not in readme
     ] == []
+
+
+def test_facts_are_those_collected() -> None:
+    with PUBLISHED.open(newline="") as file:
+        facts = [row[:FACTS] for row in csv.reader(file)]
+    assert len(facts) == 573 and facts[0][-1] == "notes"
+    assert hashlib.sha256(json.dumps(facts).encode()).hexdigest() == DIGEST
+
+
+def test_columns_say_what_names_say(published: pd.DataFrame) -> None:
+    """Ranks, alphas, storage and rates that stand in a method's name, and sizes in a model's."""
+    for pattern, column, unit in (
+        (r"LoRA r(\d+)", "rank", 1.0),
+        (r"LoRA r\d+ a(?:lpha)?(\d+)", "alpha", 1.0),
+        (r"^Prune.* (\d\d)%", "sparsity", 100.0),
+        (r"rate (0\.\d\d)$", "sparsity", 1.0),
+        (r"^KD search T=(\d)", "kd_temperature", 1.0),
+        (r"^KD search.* alpha=(0\.\d)", "kd_alpha", 1.0),
+    ):
+        said = published["method"].str.extract(pattern)[0].dropna().astype(float) / unit
+        assert len(said) and (pd.to_numeric(published.loc[said.index, column]) == said).all(), column
+    tuned = published.loc[~published["method"].str.startswith("inference"), "method"]
+    named = tuned.str.extract(r"(?i)(nf4|int8|fp32)")[0].dropna().str.lower()
+    assert (published.loc[named.index, "storage"] == named).all()
+    whole = published["method"] == "full fine-tuning"
+    assert (published.loc[whole, "method_kind"] == "full").all()
+    sizes = published["model"].str.extract(r"(?:generator size|gen) ([\d.]+)")[0].dropna().astype(float)
+    assert len(sizes) == 9 and (published.loc[sizes.index, "generator_size"] == sizes).all()
+
+
+def test_kinds_of_ours_are_called_as_ours(published: pd.DataFrame) -> None:
+    links = {link for kind in published["method_kind"] for link in kind.split("+") if kind}
+    ours = {kind for method in (*get_args(AdapterMethod), FullFinetuning, InContext) for kind in kinds_of(method)}
+    compressed = ("static_int8", "qat", "unstructured_", "structured_", "payt")
+    assert {link for link in links if not link.startswith(compressed)} <= ours
+    assert {"full", "lora", "rslora", "qlora", "adalora", "prefix", "ia3", "loha", "lokr", "oft", "in_context"} <= links
+
+
+def kinds_of(method: Any) -> tuple[str, ...]:
+    return get_args(method.model_fields["kind"].annotation)
+
+
+def test_set_ups_hold_known_words(published: pd.DataFrame) -> None:
+    assert set(published["pretraining_recipe"]) | set(published["finetuning_recipe"]) <= RECIPES
+    assert set(published["trained_head"]) == {"yes", "no", ""}
+    tasks = {task for text in published["finetuned_on"] for task in text.split(";")}
+    assert tasks <= TASKS | {"", "mnli_both", "mnli_unstated", "squad1", "squad2"}
+    scores = published["task_id"].isin(TASKS - {"wikitext2"}) & (published["method_kind"] != "")
+    assert (published.loc[scores, "finetuned_on"] == published.loc[scores, "task_id"]).all()
+    qlora = published[(published["method_kind"] == "qlora") & (published["trained_head"] == "no")]
+    assert set(qlora["system"]) == {"electra_pytorch_hpml"}

@@ -23,7 +23,7 @@ from electralab.errors import UserError
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.report.details.searches import trials
 from electralab.search.study import Report, SearchSpec, TrialPruned, importances, run_search
-from electralab.specs import FinetuneSpec
+from electralab.specs import RunSpec
 
 SPACE = {
     "rank": [2, 4, 8, 16],
@@ -34,8 +34,8 @@ SPACE = {
 
 def search_spec(method: Lora | None = None, **settings: Any) -> SearchSpec:
     defaults = {"model": "m", "task": "t", "method": "lora", "space": SPACE}
-    base = FinetuneSpec(
-        model="m", task="t", method="lora", seed=9, settings=method or Lora(), extensions=[], pretraining_recipe=None
+    base = RunSpec(
+        model="m", task="t", chain=["lora"], seed=9, settings=method or Lora(), extensions=[], pretraining_recipe=None
     )
     spec = {"name": "s", "settings": Search.model_validate(defaults | settings), "base": base}
     return SearchSpec.model_validate_json(SearchSpec.model_validate(spec).canonical())
@@ -51,10 +51,10 @@ def quadratic(settings: Lora) -> float:
     )
 
 
-def record_of(spec: FinetuneSpec, score: float) -> RunRecord:
+def record_of(spec: RunSpec, score: float) -> RunRecord:
     meter = Meter("cpu", 1)
     return RunRecord(
-        stage="finetune",
+        stage="run",
         model=spec.model,
         task=spec.task,
         method=spec.method,
@@ -67,7 +67,7 @@ def record_of(spec: FinetuneSpec, score: float) -> RunRecord:
     )
 
 
-def run_quadratic(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+def run_quadratic(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
     assert isinstance(spec.settings, Lora)
     record = record_of(spec, quadratic(spec.settings))
     write_record(record_path, record)
@@ -92,7 +92,7 @@ def test_best_is_that_of_the_records(tmp_path: Path, sampler: str) -> None:
     best = max(records, key=lambda number: records[number].metrics["score"])
     assert (found["best"]["trial"], found["best"]["score"]) == (best, records[best].metrics["score"])
     for trial in found["trials"]:
-        spec = FinetuneSpec.model_validate_json(json.dumps(records[trial["trial"]].spec))
+        spec = RunSpec.model_validate_json(json.dumps(records[trial["trial"]].spec))
         assert isinstance(spec.settings, Lora)
         assert trial["options"] == {name: getattr(spec.settings, name) for name in SPACE}
         assert trial["score"] == quadratic(spec.settings)
@@ -145,7 +145,7 @@ def test_tpe_learns_from_earlier_trials(tmp_path: Path) -> None:
 def test_learning_rate_is_searched_in_the_list_of_a_run(tmp_path: Path) -> None:
     rates = []
 
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
         rates.append(spec.settings.learning_rates)
         return run_quadratic(spec, record_path, report)
@@ -160,7 +160,7 @@ def test_search_of_other_inputs_or_settings_starts_anew(tmp_path: Path) -> None:
     runs = Counter[str]()
 
     def search(name: str, **changed: Any) -> dict[str, Any]:
-        def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+        def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
             runs[name] += 1
             return run_quadratic(spec, record_path, report)
 
@@ -179,7 +179,7 @@ def test_search_of_other_inputs_or_settings_starts_anew(tmp_path: Path) -> None:
 
 
 def test_refused_and_failed_runs_are_failed_trials_with_reasons(tmp_path: Path) -> None:
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
         if spec.settings.rank == 512:
             raise UserError("rank 512 is above the layer's width")
@@ -219,7 +219,7 @@ def test_no_trial_starts_after_the_time(tmp_path: Path, monkeypatch: pytest.Monk
         def monotonic(cls) -> float:
             return cls.now
 
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         Clock.now += 50
         return run_quadratic(spec, record_path, report)
 
@@ -234,7 +234,7 @@ def test_median_pruning_stops_what_is_below_the_median(tmp_path: Path) -> None:
     epochs = 4
     reported: list[list[float]] = []
 
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert report is not None
         assert isinstance(spec.settings, Lora)
         reported.append([])
@@ -264,7 +264,7 @@ def test_median_pruning_stops_what_is_below_the_median(tmp_path: Path) -> None:
 
 
 def test_without_pruning_nothing_is_reported(tmp_path: Path) -> None:
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert report is None
         return run_quadratic(spec, record_path, report)
 
@@ -272,7 +272,7 @@ def test_without_pruning_nothing_is_reported(tmp_path: Path) -> None:
 
 
 def test_trial_may_stop_itself(tmp_path: Path) -> None:
-    def run(spec: FinetuneSpec, record_path: Path, report: Report | None) -> RunRecord:
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
         if spec.settings.rank == 2:
             raise TrialPruned("not worth it")

@@ -11,9 +11,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, pre_tokenizers
 
+from electralab.model_files import SPECIAL_TOKENS
 from electralab.tokens import fast_wordpiece
 from electralab.tokens.fast_wordpiece import FastWordPiece, supports
-from electralab.tokens.vocabulary import SPECIAL_TOKENS, train_wordpiece
+from electralab.tokens.vocabulary import train_wordpiece
 
 TEXT = (
     Path(__file__).read_text(encoding="utf-8") + "naïve café straße Ελλάδα 中文 don’t “quoted” — dash … İstanbul " * 3
@@ -39,7 +40,7 @@ words = st.one_of(
     st.sampled_from(
         ["don’t", "naïve", "e\u0301", "\u0301", "İ", "ß", "ﬁ", "中文", "a中b", "Σ", "\ufffd", "\u200b", "🙂"]
     ),
-    st.sampled_from([*SPECIAL_TOKENS, "[mask]", "[MASK", "[MASK]s", "##s", "[unused1]"]),
+    st.sampled_from([*SPECIAL_TOKENS.values(), "[mask]", "[MASK", "[MASK]s", "##s", "[unused1]"]),
     st.text(st.characters(codec="ascii"), max_size=8),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from electralab.config.finetuning import Answers
+from electralab.config import Answers
 from electralab.data.example import Example
-from electralab.errors import UserError
+from electralab.errors import Unsuitable
 from electralab.files import read_json
 from electralab.finetune.decoder.prompts import PromptTokenizer, Template
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, pair_lengths
@@ -59,7 +59,7 @@ def encode_prompts(
     """A split as prompts without answers, every one cut to `max_length` tokens within its texts.
 
     Raises:
-        UserError: the template alone is longer than that.
+        Unsuitable: the template alone is longer than that.
     """
     prompts = tokenizer.encode([template.prompt(example) for example in examples])
     rows = [
@@ -73,7 +73,7 @@ def shortened_prompt(example: Example, template: Template, tokenizer: PromptToke
     """The ids of a prompt whose texts lose their ends, the longer one first; the words of the template stay.
 
     Raises:
-        UserError: the template alone is longer than `max_length`.
+        Unsuitable: the template alone is longer than `max_length`.
     """
     text, pair = tokenizer.count(example.text), tokenizer.count(example.pair or "")
     budget = text + pair
@@ -87,7 +87,7 @@ def shortened_prompt(example: Example, template: Template, tokenizer: PromptToke
         if len(ids) <= max_length:
             return ids
         if budget == 0:
-            raise UserError(
+            raise Unsuitable(
                 f"max_length {max_length} leaves no room for a text: the task's template alone takes {len(ids)} tokens"
             )
         # Where texts meet the template, or where a token is cut in its middle, the count may differ by a few.
@@ -110,11 +110,11 @@ def check_positions(folder: Path, max_length: int, method: str) -> None:
     """Refuse prompts that the model has no positions for.
 
     Raises:
-        UserError: names both lengths.
+        Unsuitable: names both lengths.
     """
     positions = read_json(folder / "config.json").get("max_position_embeddings")
     if positions is not None and max_length > positions:
-        raise UserError(
+        raise Unsuitable(
             f"method {method}: max_length {max_length} is longer than the {positions} positions of the model in "
             f"{folder}: lower it"
         )

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from electralab.config.finetuning import Answers
+from electralab.config import Answers
 from electralab.data.bundled import TASKS
 from electralab.data.example import Example
 from electralab.data.tasks import TaskData
-from electralab.errors import UserError
+from electralab.errors import Unsuitable, UserError
 from electralab.files import read_json, sha256
 
 
@@ -72,10 +72,10 @@ def template_of(data: TaskData, answers: Answers = "label_words") -> Template:
     and "No" behind it are other tokens than " Yes" and " No".
 
     Raises:
-        UserError: the task is a regression, or has more than 26 classes.
+        Unsuitable: the task is a regression, or has more than 26 classes.
     """
     if data.regression:
-        raise UserError(
+        raise Unsuitable(
             f"task {data.name} has scores from {data.score_range[0]:g} to {data.score_range[1]:g} and no classes, so "  # type: ignore[index]
             "no word can stand for its answer: give it to an encoder"
         )
@@ -88,7 +88,7 @@ def template_of(data: TaskData, answers: Answers = "label_words") -> Template:
 def _options(data: TaskData) -> Template:
     letters = tuple(string.ascii_uppercase[: len(data.labels)])
     if len(letters) < len(data.labels):
-        raise UserError(
+        raise Unsuitable(
             f"task {data.name} has {len(data.labels)} classes and a prompt has at most {len(letters)} options"
         )
     lines = ["Text 1: {text}", "Text 2: {pair}"] if any(row.pair for row in data.train) else ["Text: {text}"]
@@ -107,7 +107,8 @@ class PromptTokenizer:
         folder: Hugging Face directory of a decoder: `tokenizer.json` and `config.json`.
 
     Raises:
-        UserError: a file is missing or damaged, or there is neither a padding nor an end-of-text token.
+        UserError: a file is missing or damaged.
+        Unsuitable: there is neither a padding nor an end-of-text token.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -133,7 +134,7 @@ class PromptTokenizer:
         self.padded_with_eos = pad is None
         padding = eos if pad is None else pad
         if padding is None:
-            raise UserError(
+            raise Unsuitable(
                 f"{folder / 'config.json'} names neither a pad_token_id nor an eos_token_id: rows of different lengths "
                 "need one to be filled up with; write it there"
             )
@@ -157,7 +158,7 @@ class PromptTokenizer:
         """The token of every label word, where the template puts it.
 
         Raises:
-            UserError: a word is not one token of the vocabulary, or two words begin with the same token.
+            Unsuitable: a word is not one token of the vocabulary, or two words begin with the same token.
         """
         # A bare word is a token of its own, also where the vocabulary has one of it and the space before it.
         ending = template.text.rpartition("}")[2] if template.gap else ""
@@ -166,7 +167,7 @@ class PromptTokenizer:
         first: dict[int, str] = {}
         for word, answer in zip(template.words, answers):
             if answer and answer[0] in first:
-                raise UserError(
+                raise Unsuitable(
                     f"label words {first[answer[0]]!r} and {word!r} begin with the same token, so the model's next "
                     "token cannot tell them apart: use words that begin differently"
                 )
@@ -174,7 +175,7 @@ class PromptTokenizer:
         for word, ids, answer in zip(template.words, solved, answers):
             known = ids[: len(prompt)] == prompt and len(answer) == 1
             if not known or self._tokenizer.decode(answer).strip() != word:
-                raise UserError(
+                raise Unsuitable(
                     f"label word {word!r} is not a token of this model's vocabulary: use a model whose tokenizer knows "
                     f"{', '.join(map(repr, template.words))} as single tokens"
                 )

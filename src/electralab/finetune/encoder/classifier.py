@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from electralab.electra.convert import encoder_state, huggingface_config, write_model
 from electralab.electra.encoder import Encoder
 from electralab.finetune.trained_model import TrainedModel
 from electralab.speed.dropout import Dropout
@@ -78,30 +76,6 @@ class Classifier(TrainedModel):
             pooled = mean_over_tokens(self.encoder(input_ids, attention_mask, token_type_ids), attention_mask)
         logits: Tensor = self.head(self.dropout(pooled))
         return logits
-
-
-def save_classifier(folder: Path, model: Classifier) -> None:
-    """Write a classifier as a Hugging Face directory, which `transformers` opens with equal logits.
-
-    With `head: huggingface` on the first token it is an `AutoModelForSequenceClassification`. Hugging Face's ELECTRA
-    has no linear head on a text, but one on every token: `AutoModelForTokenClassification`, whose logits of the first
-    token (with `pooling: mean`, their mean over real tokens) are the classifier's.
-
-    Raises:
-        UserError: the disk does not take it.
-    """
-    whole = isinstance(model.head, HuggingFaceHead)
-    assert not whole or model.pooling == "cls", "refused by the configuration"
-    kind = "Sequence" if whole else "Token"
-    labels = {f"LABEL_{number}": number for number in range(model.outputs)}
-    config = {
-        **huggingface_config(model.encoder.config, f"ElectraFor{kind}Classification"),
-        "classifier_dropout": model.dropout.p,
-        "label2id": labels,
-        "id2label": {str(number): label for label, number in labels.items()},
-    }
-    head = {f"classifier.{name}": tensor for name, tensor in model.head.state_dict().items()}
-    write_model(folder, config, encoder_state(model.encoder) | head)
 
 
 def glorot_linear(width: int, outputs: int) -> nn.Linear:

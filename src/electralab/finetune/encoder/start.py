@@ -6,19 +6,20 @@ from pathlib import Path
 
 import torch
 
+from electralab.config import Training
 from electralab.data.models import weight_files
 from electralab.data.sources import files_checksum
 from electralab.electra.convert import load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
-from electralab.errors import UserError
+from electralab.errors import Unsuitable, UserError
 from electralab.files import read_json
-from electralab.specs import FinetuneSpec, RandomInit
+from electralab.specs import RandomInit, RunSpec, weights_folder
 from electralab.tokens.tokenizer import TextEncoder
 
 
-def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | None) -> tuple[Encoder, str]:
+def starting_encoder(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) -> tuple[Encoder, str]:
     """The encoder before fine-tuning, and the checksum of its weights or how they were drawn.
 
     Args:
@@ -27,19 +28,21 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
         model: run record of the pretraining, or manifest of a downloaded model; None for the untrained control.
 
     Raises:
-        UserError: the model is not there or was changed, has fewer word pieces than the tokenizer, or reads shorter
-            texts than the method gives it.
+        UserError: the model is not there or was changed, or has fewer word pieces than the tokenizer.
+        Unsuitable: it reads shorter texts than the method gives it.
     """
     if spec.random_init is not None:
         origin = f"{spec.random_init.initialization}, seed {spec.seed}"
         return _untrained(spec.random_init, spec.seed, tokenizer), origin
     if model is None:
-        raise UserError(f"model {spec.model} has weights: name its run record or manifest with --model")
+        raise UserError(f"model {spec.model} has weights: name its run record or manifest with --start")
     folder = weights_folder(spec, model)
     encoder, config = load_encoder(folder)
-    if spec.settings.max_length > config.max_positions:
-        raise UserError(
-            f"method {spec.method}: max_length {spec.settings.max_length} is longer than the {config.max_positions} "
+    assert isinstance(spec.settings, Training), "nothing else starts from an encoder"
+    longest = spec.settings.max_length
+    if longest > config.max_positions:
+        raise Unsuitable(
+            f"method {spec.method}: max_length {longest} is longer than the {config.max_positions} "
             f"positions of model {spec.model}: lower it"
         )
     if tokenizer.vocab_size > config.vocab_size:
@@ -50,7 +53,7 @@ def starting_encoder(spec: FinetuneSpec, tokenizer: TextEncoder, model: Path | N
     return encoder, checked_weights(spec, folder, model)
 
 
-def checked_weights(spec: FinetuneSpec, folder: Path, model: Path) -> str:
+def checked_weights(spec: RunSpec, folder: Path, model: Path) -> str:
     """The checksum of a model's weights.
 
     Raises:
@@ -64,13 +67,14 @@ def checked_weights(spec: FinetuneSpec, folder: Path, model: Path) -> str:
     return checksum
 
 
-def weights_folder(spec: FinetuneSpec, model: Path) -> Path:
-    """The Hugging Face directory that a run record or a manifest vouches for."""
-    if spec.downloaded is not None:
-        return model.parent
-    if spec.snapshot is not None:
-        return model.parent / f"snapshots/{spec.snapshot * 100:g}"
-    return model.parent / "discriminator"
+def refuse_answers(spec: RunSpec) -> None:
+    """Refuse an option of decoders.
+
+    Raises:
+        Unsuitable: the run would train an encoder to answer in words.
+    """
+    if getattr(spec.settings, "answers", "label_words") != "label_words":
+        raise Unsuitable(f"method {spec.method}: answers is for decoders, and {spec.model} is an encoder: leave it out")
 
 
 def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -19,23 +15,24 @@ from peft import (
     get_peft_model,
     get_peft_model_state_dict,
 )
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from transformers.modeling_utils import PreTrainedModel
 
 from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Qlora
 from electralab.data.models import DECODERS
-from electralab.errors import UserError
+from electralab.errors import RunFailed, UserError
+from electralab.files import read_json, staged_folder, write_json
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.fit import PROMPTS, check_fit
 from electralab.methods.adapters.peft_configs import BUILDERS, Placement
 from electralab.methods.adapters.targets import target_modules
 from electralab.methods.base_models import HEADS, POOLERS, parameter_count, quiet, weights_bytes
+from electralab.model_files import ADAPTER_WEIGHTS, copy_tokenizer
 from electralab.speed.dropout import use_fast_dropout
 from electralab.speed.onednn import use_onednn
 
-WEIGHTS = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER = "default"  # PEFT's name of the only adapter
 # Outputs of the network, input ids [B, S] and attention mask [B, S] -> logits [B, outputs].
 Read = Callable[[Any, Tensor, Tensor | None], Tensor]
@@ -99,7 +96,7 @@ class AdaptedModel(TrainedModel):
         """Check after the first update that gradients arrive; AdaLoRA moves ranks by its gradients.
 
         Raises:
-            UserError: a parameter that is to be trained has no gradient.
+            RunFailed: a parameter that is to be trained has no gradient.
         """
         if step == 1:
             check_gradients(self)
@@ -124,7 +121,7 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
             the last position alone, [B, 1, vocabulary].
 
     Raises:
-        UserError: the method does not fit the model or the number of steps.
+        Unsuitable: the method does not fit the model or the number of steps.
     """
     head = _trained_head(base)
     targets = _targets(base, method, head)
@@ -154,12 +151,12 @@ def check_gradients(model: AdaptedModel) -> None:
     Layers that `module_dropout` skipped have none; of such an adapter only the head is checked.
 
     Raises:
-        UserError: names the parameter.
+        RunFailed: names the parameter.
     """
     some_skipped = getattr(model.method, "module_dropout", 0) > 0
     for name, parameter in model.network.named_parameters():
         if parameter.requires_grad and parameter.grad is None and not (some_skipped and not _in_head(name)):
-            raise UserError(f"{model.method.kind}: {name} is to be trained, but no gradient reaches it")
+            raise RunFailed(f"{model.method.kind}: {name} is to be trained, but no gradient reaches it")
 
 
 def parameter_counts(model: AdaptedModel) -> dict[str, int]:
@@ -178,31 +175,30 @@ def parameter_counts(model: AdaptedModel) -> dict[str, int]:
     }
 
 
-def save_adapter(model: AdaptedModel, folder: Path) -> int:
-    """Write a PEFT directory, the head in it, in place of an earlier one; return the bytes of its weights.
+def save_adapter(model: AdaptedModel, folder: Path, base: Path, max_length: int) -> int:
+    """Write a PEFT directory, the head and the tokenizer in it, in place of an earlier one.
+
+    Args:
+        model: the trained model.
+        folder: where to.
+        base: folder of the frozen model, which the adapter names by its absolute path.
+        max_length: longest text in tokens.
+
+    Returns:
+        The bytes of the adapter's weights.
 
     Raises:
         UserError: the disk is full; an earlier adapter stays.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with staged_folder(folder) as staging:
         # A frozen embedding that LoRA touches is the base model's, not the adapter's.
         with quiet():
             model.network.save_pretrained(str(staging), save_embedding_layers=False)
         (staging / "README.md").unlink()  # PEFT's card: a form with nothing filled in
-        staging.chmod(0o755)
-        shutil.rmtree(folder, ignore_errors=True)
-        staging.rename(folder)
-    except (OSError, SafetensorError) as error:
-        if os.strerror(errno.ENOSPC) in str(error):
-            raise UserError(
-                f"no space left on the disk while writing {folder}: free some and run the same command again"
-            ) from error
-        raise
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-    return (folder / WEIGHTS).stat().st_size
+        config = read_json(staging / ADAPTER_CONFIG)
+        write_json(staging / ADAPTER_CONFIG, config | {"base_model_name_or_path": str(base.resolve())})
+        copy_tokenizer(base, staging, max_length)
+    return (folder / ADAPTER_WEIGHTS).stat().st_size
 
 
 def reload_adapter(
@@ -220,8 +216,8 @@ def reload_adapter(
     Raises:
         UserError: no adapter there, or one that was trained on a model of another architecture or shape.
     """
-    if not (folder / WEIGHTS).is_file():
-        raise UserError(f"{folder} holds no adapter: {WEIGHTS} is missing")
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise UserError(f"{folder} holds no adapter: {ADAPTER_WEIGHTS} is missing")
     head = _trained_head(base)
     size, targets = _size(base, head), _targets(base, method, head)
     mismatch = UserError(
@@ -237,7 +233,7 @@ def reload_adapter(
         raise mismatch from error
     # PEFT passes over layers that the file does not know, and leaves them as they were drawn.
     loaded = get_peft_model_state_dict(network, save_embedding_layers=False)
-    file = load_file(folder / WEIGHTS)
+    file = load_file(folder / ADAPTER_WEIGHTS)
     if {key: value.shape for key, value in loaded.items()} != {key: value.shape for key, value in file.items()}:
         raise mismatch
     if targets and set(cast(Any, network.base_model).targeted_module_names) != set(targets):

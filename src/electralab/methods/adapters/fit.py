@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from electralab.config import AdapterMethod, LinearProbe, Lora, Oft, Prefix, Prompt, Qlora
-from electralab.errors import UserError
+from electralab.errors import Unsuitable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -27,23 +27,23 @@ def check_fit(base: PreTrainedModel, method: AdapterMethod, targets: Sequence[st
         head: modules that are trained in full.
 
     Raises:
-        UserError: says what does not fit.
+        Unsuitable: says what does not fit.
     """
     kind = base.config.model_type
     if isinstance(method, LinearProbe) and not head:
-        raise UserError(f"linear_probe trains a head, and this {kind} model answers with its own words: use an adapter")
+        raise Unsuitable(f"linear_probe trains a head, and this {kind} model answers with own words: use an adapter")
     if isinstance(method, PROMPTS):
         _check_prompt(base, method)
     rank = getattr(method, "initial_rank", getattr(method, "rank", 0))
     for name in targets:
         layer = base.get_submodule(name)
         if isinstance(layer, nn.Embedding) and not isinstance(method, Lora | Qlora):
-            raise UserError(f"targets: {name} is an embedding, which {method.kind} cannot adapt: name linear layers")
+            raise Unsuitable(f"targets: {name} is an embedding, which {method.kind} cannot adapt: name linear layers")
         width = min(_shape(layer))
         if rank > width:
-            raise UserError(f"{method.kind}: rank {rank} is above the width {width} of {name}: lower it")
+            raise Unsuitable(f"{method.kind}: rank {rank} is above the width {width} of {name}: lower it")
         if isinstance(method, Oft) and _shape(layer)[1] % method.block_size:
-            raise UserError(
+            raise Unsuitable(
                 f"oft: block_size {method.block_size} does not divide the {_shape(layer)[1]} inputs of {name}: "
                 "use a divisor"
             )
@@ -52,12 +52,12 @@ def check_fit(base: PreTrainedModel, method: AdapterMethod, targets: Sequence[st
 def _check_prompt(base: PreTrainedModel, method: Prefix | Prompt) -> None:
     config = base.config
     if isinstance(method, Prefix) and method.gradient_checkpointing:
-        raise UserError("prefix: gradient_checkpointing recomputes layers without the prefix: switch it off")
+        raise Unsuitable("prefix: gradient_checkpointing recomputes layers without the prefix: switch it off")
     if isinstance(method, Prefix) and config.model_type == "distilbert":
-        raise UserError("prefix: DistilBERT's attention takes no keys and values from outside: use prompt or lora")
+        raise Unsuitable("prefix: DistilBERT's attention takes no keys and values from outside: use prompt or lora")
     longest = method.virtual_tokens + method.max_length
     if longest > config.max_position_embeddings:
-        raise UserError(
+        raise Unsuitable(
             f"{method.kind}: {method.virtual_tokens} virtual tokens and a max_length of {method.max_length} are more "
             f"than the model's {config.max_position_embeddings} positions: lower one of them"
         )

@@ -5,25 +5,19 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import torch
 from peft import PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from peft.utils import ModulesToSaveWrapper
-from torch import nn
+from torch import Tensor, nn
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.config import AdapterMethod, Qlora
+from electralab.config import Qlora
+from electralab.finetune.examples import EncodedExamples
+from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.adapt import ADAPTER, AdaptedModel
-from electralab.methods.adapters.fit import PROMPTS
 from electralab.methods.base_models import quiet
 from electralab.speed.onednn import use_onednn
-
-
-def mergeable(method: AdapterMethod) -> bool:
-    """Whether the adapter can be folded into the weights exactly.
-
-    Prompts are no change of weights. int8 layers round their inputs too, which no merged weight can repeat.
-    """
-    return not isinstance(method, PROMPTS) and not (isinstance(method, Qlora) and method.storage == "int8")
 
 
 def merged(model: AdaptedModel) -> PreTrainedModel | None:
@@ -31,13 +25,37 @@ def merged(model: AdaptedModel) -> PreTrainedModel | None:
 
     The adapted model stays as it is. Few-bit weights are unpacked first, because packing the sum would round it.
     """
-    if not mergeable(model.method):
+    if model.method.cannot_merge:
         return None
     network: Any = copy.deepcopy(model.network).eval()
     with quiet():
         if isinstance(model.method, Qlora):
             network = _unpacked(network)
         return _folded(network)
+
+
+class Merged(TrainedModel):
+    """A merged network, called as the adapted one is."""
+
+    def __init__(self, adapted: AdaptedModel, network: nn.Module) -> None:
+        super().__init__()
+        self.adapted = copy.copy(adapted)
+        self.adapted._modules = {"network": network}
+
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
+        """Logits [B, outputs]."""
+        logits: Tensor = self.adapted(input_ids, attention_mask, token_type_ids)
+        return logits
+
+
+def largest_difference(one: TrainedModel, other: TrainedModel, examples: EncodedExamples, device: str) -> float:
+    """Largest difference of two models' logits on the first rows."""
+    input_ids, attention_mask, token_type_ids, _ = examples.batch(np.arange(min(32, len(examples)))).to(device)
+    with torch.inference_mode():
+        first, second = (model.eval()(input_ids, attention_mask, token_type_ids) for model in (one, other))
+    return float((first - second).abs().max())
 
 
 def _folded(network: Any) -> PreTrainedModel:

@@ -21,7 +21,7 @@ from peft.utils.constants import DUMMY_TARGET_MODULES
 
 from electralab.config import AdaLora, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.data.models import DECODERS
-from electralab.errors import UserError
+from electralab.errors import Unsuitable
 from electralab.methods.adapters.targets import IA3_INPUTS, IA3_OUTPUTS
 
 
@@ -57,9 +57,9 @@ def _adalora(method: AdaLora, placement: Placement) -> PeftConfig:
     steps = placement.steps
     first, last = round(method.start_fraction * steps), round(method.final_fraction * steps)
     if method.target_rank > method.initial_rank:
-        raise UserError(f"adalora: target_rank {method.target_rank} is above initial_rank {method.initial_rank}")
+        raise Unsuitable(f"adalora: target_rank {method.target_rank} is above initial_rank {method.initial_rank}")
     if steps - first - last < method.every_steps:
-        raise UserError(
+        raise Unsuitable(
             f"adalora: of {steps} steps, {first} come before and {last} after the time when ranks are reduced, "
             f"every {method.every_steps} steps: train longer, or lower start_fraction, final_fraction or every_steps"
         )

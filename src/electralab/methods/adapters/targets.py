@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from electralab.errors import UserError
+from electralab.errors import Unsuitable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -64,7 +64,7 @@ def target_modules(base: PreTrainedModel, targets: str | list[str], head: Sequen
         head: modules that are trained in full, which no adapter touches.
 
     Raises:
-        UserError: a role is unknown, or a name is that of no linear or embedding layer of the body.
+        Unsuitable: a role is unknown, or a name is that of no linear or embedding layer of the body.
     """
     body = dict(_body_layers(base, head))
     if targets == "all-linear":
@@ -72,12 +72,12 @@ def target_modules(base: PreTrainedModel, targets: str | list[str], head: Sequen
     if isinstance(targets, str):
         roles = ROLES[base.config.model_type]
         if targets not in roles:
-            raise UserError(f"targets: {targets!r} is no role: use one of {', '.join([*roles, 'all-linear'])}")
+            raise Unsuitable(f"targets: {targets!r} is no role: use one of {', '.join([*roles, 'all-linear'])}")
         targets = list(roles[targets])
     for end in targets:
         if not any(_ends_with(name, end) for name in body):
             known = sorted({name.rpartition(".")[2] for name in body})
-            raise UserError(
+            raise Unsuitable(
                 f"targets: {end!r} matches no linear or embedding layer in the body of this {base.config.model_type} "
                 f"model: use a role or ends of its names ({', '.join(known)})"
             )

@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from electralab.names import parse_model
 from electralab.report.figures.style import (
     BLACK,
     BLUE,
@@ -21,7 +22,7 @@ from electralab.report.figures.style import (
     draw_floors,
 )
 from electralab.report.results import Results
-from electralab.report.runs import UNTRAINED, Cell, Runs, parse_model
+from electralab.report.runs import UNTRAINED, Cell, Runs
 from electralab.report.statistics import Summary
 
 NOTE = "bars: 95 % interval over seeds; dashes: seeds; hollow: one seed"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from electralab.names import parse_model
 from electralab.report import answers, footnotes
 from electralab.report.grid import Column, Table, frame, grids, section, summary_columns
 from electralab.report.results import Results
-from electralab.report.runs import COMPARED, MAJORITY, METRICS, Cell, Runs, parse_model
+from electralab.report.runs import COMPARED, MAJORITY, METRICS, Cell, Runs
 from electralab.report.statistics import Summary, summarize
 from electralab.report.text import ABSENT, listing, number, with_interval
 

@@ -1,15 +1,18 @@
-"""Intervals and comparisons: what a few seeds and a finite validation set allow one to say."""
+"""What a few seeds and a finite validation set allow one to say: docs/methods.md, section Statistics.
+
+Pages that still have an arithmetic of their own use what stands here; it goes with them.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import NormalDist, fmean, median, stdev
+from statistics import fmean, median, stdev
 
-from scipy.special import stdtrit
+from electralab.report.statistics.intervals import NORMAL_QUANTILE, Summary, student_quantile, wilson_interval
 
-CONFIDENCE = 0.95
+__all__ = ["Summary", "student_quantile", "wilson_interval"]
 
 
 @dataclass(frozen=True)
@@ -18,19 +21,6 @@ class Spread:
 
     deviation: float
     freedom: int
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Values of one quantity over seeds; `low` and `high` are None where no interval can be given."""
-
-    n: int
-    mean: float
-    median: float
-    minimum: float
-    maximum: float
-    low: float | None
-    high: float | None
 
 
 def pooled_spread(groups: Sequence[Sequence[float]]) -> Spread | None:
@@ -63,19 +53,6 @@ def summarize(values: Sequence[float], spread: Spread | None = None) -> Summary:
         half = student_quantile(spread.freedom) * spread.deviation / math.sqrt(len(values))
         low, high = mean - half, mean + half
     return Summary(len(values), mean, median(values), min(values), max(values), low, high)
-
-
-def student_quantile(freedom: int) -> float:
-    """Half-width of the 95 % Student t interval in standard errors."""
-    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))
-
-
-def wilson_interval(accuracy: float, rows: int) -> tuple[float, float]:
-    """95 % interval of one accuracy measured on `rows` examples (Wilson 1927)."""
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    centre = (accuracy + z * z / (2 * rows)) / (1 + z * z / rows)
-    half = z / (1 + z * z / rows) * math.sqrt(accuracy * (1 - accuracy) / rows + z * z / (4 * rows * rows))
-    return centre - half, centre + half
 
 
 @dataclass(frozen=True)
@@ -121,8 +98,7 @@ def score_difference(a: Mapping[int, float], b: Mapping[int, float], rows: int |
     if rows is None:
         return Difference(len(seeds), mean, mean - over_seeds, mean + over_seeds)
     p, q = fmean(a[seed] for seed in seeds), fmean(b[seed] for seed in seeds)
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    over_examples = z * math.sqrt((p * (1 - p) + q * (1 - q)) / rows)
+    over_examples = NORMAL_QUANTILE * math.sqrt((p * (1 - p) + q * (1 - q)) / rows)
     half = math.hypot(over_seeds, over_examples)
     return Difference(len(seeds), mean, mean - half, mean + half)
 

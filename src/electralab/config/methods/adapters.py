@@ -6,29 +6,31 @@ here and an entry in `electralab/methods/adapters/adapt.py`.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from electralab.config.base import Fraction, Positive, Strict
-from electralab.config.finetuning import ANSWERS, Answers, Training
+from electralab.config.base import Fraction, Positive
+from electralab.config.methods.link import Form
+from electralab.config.methods.training import Training
 
 Rank = Annotated[int, Field(ge=1)]
 # Layers by their role; `electralab/methods/adapters/targets.py` names them for every architecture.
 Role = Literal["query_value", "attention", "attention+ffn", "all-linear"]
 
-# What `as_published` sets when a key is not given: the mistakes that explain published surprises.
-ADAPTER_RECIPES: dict[str, dict[str, Any]] = {
-    "fixed": {},
-    # Efficient ELECTRA timed its adapters unmerged.
-    "as_published": {"merge_for_inference": False},
-}
-# Efficient ELECTRA switched checkpointing on for LoRA and QLoRA alone, and then found them slow to train.
-CHECKPOINTED = ("lora", "rslora", "dora", "qlora")
+# What `as_published` sets when a key is not given: the mistakes that explain published surprises. Efficient ELECTRA
+# timed its adapters unmerged, switched checkpointing on for LoRA and QLoRA alone, and then found them slow to train.
+UNMERGED = {"merge_for_inference": False}
+CHECKPOINTED = {**UNMERGED, "gradient_checkpointing": True}
 
 
 class Adapter(Training):
     """What all adapters share: a frozen model, and a head that is trained in full."""
+
+    opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
+    leaves: ClassVar[Form | None] = "adapter"
+    as_published: ClassVar[dict[str, Any]] = UNMERGED
 
     recipe: Literal["fixed", "as_published"] = Field(
         "fixed", description="`as_published`: with the published mistake, where there is one (docs/methods.md)."
@@ -39,20 +41,22 @@ class Adapter(Training):
     )
     gradient_checkpointing: bool = Field(False, description="Recompute activations: less memory, more time.")
     merge_for_inference: bool = Field(True, description="Fold the adapter into the weights where that is exact.")
-    save_merged: bool = Field(False, description="Keep the merged model beside the adapter.")
 
-    @model_validator(mode="before")
     @classmethod
-    def _recipe_defaults(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            recipe = str(values.get("recipe", "fixed"))
-            checkpointed = recipe == "as_published" and values.get("kind") in CHECKPOINTED
-            return {**ADAPTER_RECIPES.get(recipe, {}), "gradient_checkpointing": checkpointed, **values}
-        return values
+    def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What `as_published` sets."""
+        return cls.as_published if values.get("recipe") == "as_published" else {}
+
+    @property
+    def cannot_merge(self) -> str | None:
+        """Why the adapter cannot be folded into the weights exactly; None if it can."""
+        return None
 
 
 class Lora(Adapter):
     """Low-rank adaptation (Hu et al. 2021); `rslora` scales by alpha / sqrt(rank), `dora` learns magnitudes apart."""
+
+    as_published: ClassVar[dict[str, Any]] = CHECKPOINTED
 
     kind: Literal["lora", "rslora", "dora"] = "lora"
     rank: Rank = Field(8, description="Rank of the update.")
@@ -63,12 +67,19 @@ class Lora(Adapter):
 class Qlora(Adapter):
     """LoRA over a model whose linear layers are stored in few bits (Dettmers et al. 2023), through bitsandbytes."""
 
+    as_published: ClassVar[dict[str, Any]] = CHECKPOINTED
+
     kind: Literal["qlora"] = "qlora"
     rank: Rank = Field(8, description="Rank of the update.")
     alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
     adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
     storage: Literal["nf4", "fp4", "int8"] = Field("nf4", description="How the frozen linear layers are stored.")
     double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
+
+    @property
+    def cannot_merge(self) -> str | None:
+        """int8 layers round their inputs too."""
+        return "int8 layers round their inputs, which no merged weight can repeat" if self.storage == "int8" else None
 
 
 class AdaLora(Adapter):
@@ -90,12 +101,22 @@ class Prefix(Adapter):
     kind: Literal["prefix"] = "prefix"
     virtual_tokens: Annotated[int, Field(ge=1)] = Field(30, description="Length of the prefix.")
 
+    @property
+    def cannot_merge(self) -> str | None:
+        """It changes no weights."""
+        return "a prefix is no change of weights"
+
 
 class Prompt(Adapter):
     """Learnt embeddings in front of the text (Lester et al. 2021). Cannot be merged."""
 
     kind: Literal["prompt"] = "prompt"
     virtual_tokens: Annotated[int, Field(ge=1)] = Field(20, description="Length of the prompt.")
+
+    @property
+    def cannot_merge(self) -> str | None:
+        """It changes no weights."""
+        return "a prompt is no change of weights"
 
 
 class Ia3(Adapter):
@@ -126,25 +147,3 @@ class LinearProbe(Adapter):
     """Only the head is trained: the floor of every adapter."""
 
     kind: Literal["linear_probe"] = "linear_probe"
-
-
-class InContext(Strict):
-    """A decoder answers from a prompt with solved examples in it; nothing is trained."""
-
-    kind: Literal["in_context"] = "in_context"
-    shots: Annotated[int, Field(ge=0)] = Field(0, description="Solved training examples in the prompt, drawn by seed.")
-    max_length: Annotated[int, Field(ge=8)] = Field(1024, description="Longest prompt in tokens; longer ones are cut.")
-    max_validation_rows: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="Score a seeded sample of the validation rows."
-    )
-    mnli_validation: Literal["matched", "matched_and_mismatched"] = Field(
-        "matched", description="Rows behind the score of MNLI."
-    )
-    answers: Answers = Field("label_words", description=ANSWERS)
-    storage: Literal["fp32", "bf16", "nf4", "fp4", "int8"] = Field(
-        "fp32", description="How the weights are stored: large decoders fit into a GPU in few bits alone."
-    )
-    double_quantization: bool = Field(True, description="Quantize the scales too (4-bit only).")
-
-
-AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe

@@ -2,6 +2,7 @@
 
 
 rule search:
+    """Search the options of a method."""
     input:
         unpack(lambda w: PLAN.search_inputs(w.search)),
     output:
@@ -12,7 +13,6 @@ rule search:
         "logs/searches/{search}.benchmark.tsv"
     wildcard_constraints:
         search=one_of(PLAN.experiment.searches),
-    retries: 1
     conda:
         "../../envs/electralab.yaml"
     threads: 1
@@ -22,9 +22,10 @@ rule search:
         runtime=1440,
     params:
         spec=lambda w: PLAN.search_spec(w.search),
-        model=lambda w, input: (
-            f"--model {input.model}" if "model" in input.keys() else ""
-        ),
+        start=lambda w, input: named(input, "start"),
+        tokenizer=lambda w, input: named(input, "tokenizer"),
+    message:
+        "Search {wildcards.search}"
     shell:
-        "python -m electralab search --spec {params.spec:q} --task {input.task} --tokenizer {input.tokenizer}"
-        " {params.model} --threads {threads} --out {output} 2> {log}"
+        "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
+        " --threads {threads} --out {output} 2> {log}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import random
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from experiments import DEFAULT, ROOT, changed, refused
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -30,38 +32,16 @@ from electralab.config import (
     TrainedTokenizer,
     json_schema,
     load_experiment,
-    model_name,
     read_experiment,
 )
 from electralab.config.loading import deep_merge
-from electralab.errors import UserError
+from electralab.names import model_name
 
-ROOT = Path(__file__).resolve().parents[2]
-DEFAULT: dict[str, Any] = yaml.safe_load((ROOT / "config.yaml").read_text())
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 
 
 def pretraining(**changes: Any) -> Pretraining:
     return Pretraining(corpus="c", tokenizer="t", **changes)
-
-
-def refused(values: dict[str, Any]) -> str:
-    """The one line with which an experiment is refused."""
-    with pytest.raises(UserError) as caught:
-        load_experiment(values)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def changed(path: str, value: Any) -> dict[str, Any]:
-    """The default experiment with one key set."""
-    values = copy.deepcopy(DEFAULT)
-    *parents, last = path.split(".")
-    inner = values
-    for parent in parents:
-        inner = inner[parent]
-    inner[last] = value
-    return values
 
 
 # --- what is there ----------------------------------------------------------------------------------------------
@@ -180,7 +160,7 @@ def test_generator_size_is_in_0_to_1(size: float) -> None:
     if 0 < size <= 1:
         assert load_experiment(values).pretraining["tiny"].generator_sizes == [size]
     else:
-        assert "outside (0, 1]" in refused(values)
+        assert ("outside (0, 1]" if math.isfinite(size) else "finite number") in refused(values)
 
 
 @given(size=st.integers(-10, 70_000) | st.integers(65_530, 65_540))
@@ -238,7 +218,7 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("pretraining.tiny.steps", 10.5, ["pretraining.tiny.steps", "integer", "10.5"]),
         ("pretraining.tiny.steps", 0, ["pretraining.tiny.steps", "greater than or equal to 1", "0"]),
         ("pretraining.tiny.steps", True, ["pretraining.tiny.steps", "integer", "True"]),
-        ("pretraining.tiny.learning_rate", "1e-4", ["pretraining.tiny.learning_rate", "1.0e-04"]),
+        ("pretraining.tiny.learning_rate", "1e", ["pretraining.tiny.learning_rate", "valid number", "'1e'"]),
         ("pretraining.tiny.seeds", [], ["pretraining.tiny.seeds", "at least 1"]),
         ("pretraining.tiny.recipe", "papper", ["pretraining.tiny.recipe", "'paper'", "'rc2020'", "'papper'"]),
         ("pretraining.tiny.corpus", "wiki", ["pretraining.tiny.corpus", "'wiki'", "bundled_english"]),
@@ -256,6 +236,22 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("name", "My Run", ["name", "'My Run'"]),
         ("name", 3, ["name", "string", "3"]),
         ("corpora", {}, ["bundled_english", "none is defined"]),
+        (
+            "tasks.mine",
+            {"source": "local", "path": "x", "labels": ["a", "b", "a"]},
+            ["tasks.mine.labels", "'a'", "twice"],
+        ),
+        ("tasks.mine", {"source": "local", "path": "x", "labels": [True, False]}, ["tasks.mine.labels[0]", "quote it"]),
+        ("pretraining.tiny.seeds", [0, -1], ["pretraining.tiny.seeds[1]", "greater than or equal to 0", "-1"]),
+        ("searches.quick_search.seed", -1, ["searches.quick_search.seed", "greater than or equal to 0"]),
+        ("pretraining.tiny.warmup_steps", 2400, ["pretraining.tiny.warmup_steps 2400", "2400 steps"]),
+        ("pretraining.tiny.generator_sizes", [0.25, 0.25000001], ["generator_sizes 0.25 and 0.25000001", "25 %"]),
+        ("pretraining.tiny.snapshots", [0.5, 0.1, 0.5], ["snapshots 0.5 and 0.5", "50 %"]),
+        ("models.tiny", {"kind": "package"}, ["models.tiny and pretraining.tiny have one name"]),
+        ("models.no_model", {"kind": "package"}, ["models.no_model", "choose another"]),
+        ("run.pretraining_seed", 5, ["run.pretraining_seed 5", "pretraining.tiny.seeds (0, 1)"]),
+        ("grids", {"tfidf": {"method": "quick_full", "over": {"epochs": [1]}}}, ["methods.tfidf and grids.tfidf"]),
+        ("grids", {"g": {"method": "quick_full", "over": {"epoch": [1]}}}, ["grids.g", "'epoch'", "mean 'epochs'?"]),
     ],
 )
 def test_bad_value_is_one_line_with_key_value_and_remedy(path: str, value: Any, parts: list[str] | None) -> None:
@@ -284,6 +280,40 @@ def test_size_that_is_not_in_the_sweep_is_refused(size: str) -> None:
     values = copy.deepcopy(DEFAULT)
     values["run"]["finetuning"][0]["models"] = [size]
     assert "tiny-g25" in refused(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "meant"),
+    [
+        ("pretraining.tiny.lerning_rate", 0.1, "learning_rate"),
+        ("methods.quick_full.learning_rate", 0.1, "learning_rates"),
+        ("pretraning", {}, "pretraining"),
+        ("run.pretraining", ["tinny"], "tiny"),
+        ("pretraining.tiny.corpus", "bundled_englsh", "bundled_english"),
+        ("searches.quick_search.space", {"rnak": [1]}, "rank"),
+    ],
+)
+def test_the_nearest_name_is_suggested(path: str, value: Any, meant: str) -> None:
+    assert f"; did you mean {meant!r}?" in refused(changed(path, value))
+
+
+def test_what_resembles_nothing_gets_no_suggestion() -> None:
+    assert "did you mean" not in refused(changed("xyzzy", 0))
+
+
+def test_lists_are_counted_in_brackets_everywhere() -> None:
+    values = copy.deepcopy(DEFAULT)
+    values["run"]["finetuning"][2]["seeds"] = [0, "x"]
+    values["corpora"]["bundled_english"]["parts"][0]["dataset"] = []
+    line = refused(values)
+    assert "run.finetuning[2].seeds[1]: " in line
+    assert "'corpora.bundled_english.parts[0].dataset'" in line
+
+
+def test_an_explicit_number_of_epochs_is_meant_for_every_task() -> None:
+    assert FullFinetuning().epochs_by_task == {"rte": 10, "stsb": 10}
+    assert FullFinetuning(epochs=2).epochs_by_task == {}
+    assert FullFinetuning(epochs=2, epochs_by_task={"rte": 4}).epochs_by_task == {"rte": 4}
 
 
 def test_missing_key_is_named() -> None:

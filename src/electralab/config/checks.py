@@ -1,0 +1,151 @@
+"""What must hold between the parts of an experiment: names that exist and mean one thing, and runs that are possible.
+
+Every function raises a `ValueError` of one line that names the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from electralab.config.methods import AdapterMethod, Method
+from electralab.config.methods.chains import check_chain
+from electralab.config.methods.in_context import InContext
+from electralab.config.methods.tfidf import TfidfBaseline
+from electralab.config.methods.training import Training
+from electralab.config.models import DownloadedModel, RandomInitModel
+from electralab.config.tasks import WordOrderTask
+from electralab.config.text import TrainedTokenizer
+from electralab.errors import did_you_mean
+from electralab.names import NO_MODEL, chain_name
+
+if TYPE_CHECKING:
+    from electralab.config.experiment import Experiment, FinetuneRuns
+
+
+def check_library(experiment: Experiment) -> None:
+    """Every name that a named thing mentions exists, and no name means two things."""
+    _check_unique(experiment)
+    for name, tokenizer in experiment.tokenizers.items():
+        if isinstance(tokenizer, TrainedTokenizer):
+            _known(f"tokenizers.{name}.corpus", tokenizer.corpus, experiment.corpora)
+    for name, task in experiment.tasks.items():
+        if isinstance(task, WordOrderTask):
+            _known(f"tasks.{name}.corpus", task.corpus, experiment.corpora)
+    for name, pretraining in experiment.pretraining.items():
+        _known(f"pretraining.{name}.corpus", pretraining.corpus, experiment.corpora)
+        _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, experiment.tokenizers)
+    for name, model in experiment.models.items():
+        if isinstance(model, RandomInitModel):
+            _known(f"models.{name}.like", model.like, experiment.pretraining)
+    for name, grid in experiment.grids.items():
+        _known(f"grids.{name}.method", grid.method, experiment.methods)
+    _check_searches(experiment)
+
+
+def check_run(experiment: Experiment) -> None:
+    """What `run` names exists, and its runs are possible."""
+    run = experiment.run
+    for name in run.pretraining:
+        _known("run.pretraining", name, experiment.pretraining)
+    for name in run.baselines:
+        _known("run.baselines", name, _baselines(experiment))
+    for name in run.searches:
+        _known("run.searches", name, experiment.searches)
+        search = experiment.searches[name]
+        _check_fit(experiment, search.model, search.method, experiment.methods[search.method])
+    for index, block in enumerate(run.finetuning):
+        where = f"run.finetuning[{index}]"
+        for task in block.tasks:
+            _known(f"{where}.tasks", task, experiment.tasks)
+        for model in block.models:
+            _known(f"{where}.models", model, experiment.model_names())
+        _check_chains(experiment, where, block)
+    _check_pretrainings(experiment)
+
+
+def _check_unique(experiment: Experiment) -> None:
+    for key in ("models", "pretraining"):
+        if NO_MODEL in getattr(experiment, key):
+            raise ValueError(f"{key}.{NO_MODEL}: the name is taken by runs without a model: choose another")
+    for name in experiment.models.keys() & experiment.pretraining.keys():
+        raise ValueError(f"models.{name} and pretraining.{name} have one name: rename one of them")
+    taken = {*experiment.methods, *experiment.grids}
+    for name in experiment.methods.keys() & experiment.grids.keys():
+        raise ValueError(f"methods.{name} and grids.{name} have one name: rename one of them")
+    for grid in experiment.grids:
+        if experiment.grids[grid].method in experiment.methods:
+            for name in taken.intersection(experiment.expanded(grid)):
+                raise ValueError(f"grids.{grid} makes a method {name}, and that name is taken: rename one of them")
+
+
+def _check_searches(experiment: Experiment) -> None:
+    trained = [name for name, method in experiment.methods.items() if isinstance(method, Training)]
+    for name, search in experiment.searches.items():
+        _known(f"searches.{name}.model", search.model, experiment.model_names())
+        _known(f"searches.{name}.task", search.task, experiment.tasks)
+        _known(f"searches.{name}.method", search.method, trained)
+        options = set(type(experiment.methods[search.method]).model_fields) - {"recipe"}
+        for option in search.space:
+            _known(f"searches.{name}.space", option, options)
+
+
+def _check_chains(experiment: Experiment, where: str, block: FinetuneRuns) -> None:
+    """Refuse a chain whose links are unknown, do not fit each other, or do not fit a model of the block."""
+    allowed = {*experiment.methods, *experiment.grids} - _baselines(experiment)
+    for key, chains in (("methods", [block.methods]), ("chains", block.chains)):
+        for name in chain.from_iterable(chains):
+            _known(f"{where}.{key}", name, allowed)
+    library = experiment.all_methods()
+    for names in experiment.chains(block):
+        wrong = check_chain([library[name] for name in names], names)
+        if wrong:
+            raise ValueError(f"{where}: chain {chain_name(names)}: {wrong}")
+        for model in block.models:
+            _check_fit(experiment, model, names[-1], library[names[-1]])
+
+
+def _check_fit(experiment: Experiment, model: str, name: str, method: Method) -> None:
+    """A method on a model; the shape of a downloaded model is known only when it is there."""
+    described = experiment.models.get(model)
+    if isinstance(described, DownloadedModel):
+        return
+    longest = experiment.pretraining_of(model).discriminator.max_positions
+    if isinstance(method, InContext):
+        raise ValueError(f"methods.{name} is for decoders, and {model} is none")
+    if isinstance(method, AdapterMethod) and isinstance(described, RandomInitModel):
+        raise ValueError(f"methods.{name} adapts a pretrained model, and {model} is untrained")
+    if isinstance(method, Training) and method.max_length > longest:
+        raise ValueError(
+            f"methods.{name}.max_length {method.max_length} is longer than the max_positions {longest} of model {model}"
+        )
+
+
+def _check_pretrainings(experiment: Experiment) -> None:
+    """The pretrainings that run, and those whose models are fine-tuned."""
+    finetuned, seed = experiment.finetuned_pretrainings(), experiment.run.pretraining_seed
+    for name in sorted(finetuned):
+        seeds = experiment.pretraining[name].seeds
+        if seed not in seeds:
+            raise ValueError(
+                f"run.pretraining_seed {seed} is none of pretraining.{name}.seeds ({', '.join(map(str, seeds))})"
+            )
+    for name in sorted(finetuned | {*experiment.run.pretraining}):
+        settings = experiment.pretraining[name]
+        if settings.warmup_steps >= settings.steps:
+            raise ValueError(
+                f"pretraining.{name}.warmup_steps {settings.warmup_steps} leave none of its {settings.steps} steps at "
+                "the learning rate: lower warmup_steps"
+            )
+
+
+def _baselines(experiment: Experiment) -> set[str]:
+    return {name for name, method in experiment.methods.items() if isinstance(method, TfidfBaseline)}
+
+
+def _known(where: str, name: str, allowed: Iterable[str]) -> None:
+    names = sorted(allowed)
+    if name not in names:
+        listed = ", ".join(names) or "none is defined"
+        raise ValueError(f"{where}: unknown name {name!r}{did_you_mean(name, names) or ';'} allowed: {listed}")

@@ -1,0 +1,35 @@
+"""The methods of a chain: their options, and what each may follow. One file a family; the code is `electralab.methods`.
+
+A new method is a class here, in the union that it belongs to, and its code.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from electralab.config.methods.adapters import (
+    AdaLora,
+    Ia3,
+    LinearProbe,
+    Loha,
+    Lora,
+    Oft,
+    Prefix,
+    Prompt,
+    Qlora,
+)
+from electralab.config.methods.full import FullFinetuning
+from electralab.config.methods.half import Half
+from electralab.config.methods.in_context import InContext
+from electralab.config.methods.merge import Merge
+from electralab.config.methods.tfidf import TfidfBaseline
+
+AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe
+FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext | Merge | Half, Field(discriminator="kind")]
+Method = Annotated[
+    FullFinetuning | AdapterMethod | InContext | Merge | Half | TfidfBaseline, Field(discriminator="kind")
+]
+
+__all__ = ["AdapterMethod", "FinetuningMethod", "Method"]

@@ -1,0 +1,103 @@
+"""`electralab status`: which runs are done, which run now, which failed, what is left. Reads files only."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+
+from electralab.config import read_experiment
+from electralab.console.logs import last_lines
+from electralab.console.owner import is_owned
+from electralab.console.state import read_state
+from electralab.errors import UserError
+from electralab.plan import Plan
+from electralab.progress import duration
+from electralab.records import read_record, source_hash
+
+
+@dataclass
+class Runs:
+    """The runs of an experiment by what became of them; a run is named by its folder."""
+
+    done: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """With the reason; also records that cannot be read."""
+    skipped: dict[str, str] = field(default_factory=dict)
+    """With the reason."""
+    left: list[str] = field(default_factory=list)
+    stale: list[str] = field(default_factory=list)
+    """Those made by another version of the package's source than the present."""
+
+    @classmethod
+    def read(cls, records: Sequence[str]) -> Self:
+        """Look at every record."""
+        runs = cls()
+        for path in map(Path, records):
+            name = str(path.parent)
+            if not path.exists():
+                runs.left.append(name)
+                continue
+            try:
+                record = read_record(path)
+            except UserError as error:
+                runs.failed[name] = str(error)
+                continue
+            if record.status == "ok":
+                runs.done.append(name)
+            else:
+                why = runs.failed if record.status == "failed" else runs.skipped
+                why[name] = record.reason or "no reason was recorded"
+            if record.provenance.source_hash != source_hash():
+                runs.stale.append(name)
+        return runs
+
+    def failures(self) -> list[str]:
+        """A line for each run that failed, and for each that was skipped."""
+        return [
+            *(f"- failed: {name}: {reason}" for name, reason in self.failed.items()),
+            *(f"- skipped: {name}: {reason}" for name, reason in self.skipped.items()),
+        ]
+
+
+def print_status(overlays: Sequence[Path]) -> int:
+    """Tell how an experiment stands; returns 1 while one of its runs has failed, else 0.
+
+    Without overlays it is the experiment that Snakemake is running here, else that of `config.yaml`.
+
+    Raises:
+        UserError: the config is wrong.
+    """
+    state, living = read_state(), is_owned()
+    if overlays or not living or state is None or state.name is None:
+        base = Path("config.yaml")
+        if not base.exists():
+            base = Path(__file__).parents[3] / "config.yaml"
+        plan = Plan(read_experiment([base, *overlays]))
+        name, records = plan.experiment.name, plan.records
+    else:
+        name, records = state.name, state.records
+    runs = Runs.read(records)
+    started = state.running if living and state is not None else []
+    running = [job for job in started if not all(Path(path).exists() for path in job.output)]
+    at_work = {str(Path(path).parent) for job in running for path in job.output}
+    waiting = [run for run in runs.left if run not in at_work]
+    print(
+        f"{name}: {len(runs.done)} of {len(records)} runs done, {len(runs.left) - len(waiting)} running, "
+        f"{len(runs.failed)} failed, {len(runs.skipped)} skipped, {len(waiting)} left; "
+        f"Snakemake is {'' if living else 'not '}running here"
+    )
+    for job in running:
+        latest = last_lines(job.log)[-1:] if job.log else []
+        print(": ".join([f"- running for {duration(time.time() - job.started)}: {job.title}", *latest]))
+    jobs_failed = [] if state is None or state.name not in (name, None) else state.failed
+    for line in [*runs.failures(), *(f"- failed in the latest Snakemake: {job}" for job in jobs_failed)]:
+        print(line)
+    if runs.stale:
+        print(
+            f"{len(runs.stale)} records were made by other source than the present (the first: {runs.stale[0]}): "
+            "if that matters, snakemake --forcerun RULE makes them again"
+        )
+    return 1 if runs.failed or jobs_failed else 0

@@ -1,0 +1,49 @@
+"""16-bit storage: half the bytes; computed in 32 bits, so that hardly an answer changes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from electralab.artifacts import MANIFEST, Left, read_manifest
+from electralab.config import Half
+from electralab.errors import RunFailed
+from electralab.files import read_json, staged_folder, write_json
+from electralab.methods.job import Job, Outcome
+from electralab.methods.opening import derived
+from electralab.model_files import CONFIG
+
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+
+
+def run(job: Job) -> Outcome:
+    """Write the weights in 16 bits, and answer with what was written.
+
+    Raises:
+        RunFailed: a weight is too large for 16 bits.
+    """
+    settings = job.spec.settings
+    assert isinstance(settings, Half) and job.start is not None
+    torch.set_num_threads(job.threads)
+    source, manifest = job.start.parent, read_manifest(job.start)
+    with staged_folder(job.artifact) as staging:
+        for path in sorted(source.iterdir()):
+            if path.suffix == ".safetensors":
+                _halve(path, staging / path.name, DTYPES[settings.storage], job.spec.title)
+            elif path.is_file() and path.name != MANIFEST:
+                shutil.copyfile(path, staging / path.name)
+        # `transformers` then unpacks the weights: most CPUs compute in 16 bits slowly, and less exactly.
+        write_json(staging / CONFIG, read_json(source / CONFIG) | {"dtype": "float32"})
+    return derived(job, Left(form="huggingface", reads=manifest.reads), [])
+
+
+def _halve(source: Path, target: Path, dtype: torch.dtype, title: str) -> None:
+    tensors = {}
+    for name, tensor in load_file(source).items():
+        tensors[name] = tensor.to(dtype) if tensor.is_floating_point() else tensor
+        if tensor.isfinite().all() and not tensors[name].isfinite().all():
+            raise RunFailed(f"{title}: {name} holds a number too large for {dtype}: use storage bf16")
+    save_file(tensors, target, metadata={"format": "pt"})

@@ -1,0 +1,111 @@
+"""Names and paths: the only module that writes or takes apart `tiny-g12.5-at50`, `full+half` and `artifacts/...`.
+
+Arguments may be Snakemake wildcards (`"{model}"`): a path is then the pattern of all such files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+NO_MODEL = "no_model"  # the model of methods that need none
+
+
+class ModelName(NamedTuple):
+    """A model that is pretrained here: its pretraining, its generator size and how much was done, in percent."""
+
+    pretraining: str
+    size: float
+    done: float
+
+
+def model_name(pretraining: str, generator_size: float, snapshot: float | None = None) -> str:
+    """`tiny`, 0.125 -> `tiny-g12.5`; after half of its steps `tiny-g12.5-at50`."""
+    name = f"{pretraining}-g{generator_size * 100:g}"
+    return name if snapshot is None else f"{name}-at{snapshot * 100:g}"
+
+
+def parse_model(model: str) -> ModelName:
+    """Take apart what `model_name` wrote.
+
+    Raises:
+        ValueError: it did not write this.
+    """
+    pretraining, _, rest = model.rpartition("-g")
+    size, _, done = rest.partition("-at")
+    return ModelName(pretraining, float(size), float(done or 100))
+
+
+def whole_run(model: str) -> str:
+    """The pretrained model that a snapshot belongs to: `tiny-g25-at50` -> `tiny-g25`."""
+    return model.partition("-at")[0]
+
+
+def pretraining_name(model: str) -> str:
+    """The pretraining of a model or of all its sizes: `tiny-g25-at50` -> `tiny`."""
+    return model.partition("-")[0]
+
+
+def chain_name(links: Sequence[str]) -> str:
+    """`full`, `half` -> `full+half`."""
+    return "+".join(links)
+
+
+def chain_links(chain: str) -> list[str]:
+    """`full+half` -> `full`, `half`."""
+    return chain.split("+")
+
+
+def corpus_manifest(corpus: str) -> str:
+    """Where a corpus lives."""
+    return f"artifacts/corpora/{corpus}/manifest.json"
+
+
+def task_manifest(task: str) -> str:
+    """Where a task lives."""
+    return f"artifacts/tasks/{task}/manifest.json"
+
+
+def tokenizer_file(tokenizer: str) -> str:
+    """The file that a tokenizer's folder is known by."""
+    return f"artifacts/tokenizers/{tokenizer}/tokenizer.json"
+
+
+def tokens_manifest(corpus: str, tokenizer: str) -> str:
+    """Where a corpus lives as token ids."""
+    return f"artifacts/tokens/{corpus}/{tokenizer}/manifest.json"
+
+
+def downloaded_folder(model: str) -> str:
+    """Where a model lives that came with its weights."""
+    return f"artifacts/models/downloaded/{model}"
+
+
+def pretraining_folder(model: str, seed: int | str) -> str:
+    """Where a pretraining keeps its networks, its curve and its record."""
+    return f"artifacts/models/pretrained/{model}/seed-{seed}"
+
+
+def run_folder(model: str, task: str, chain: str, seed: int | str) -> str:
+    """Where a run on a task keeps its record, its predictions and its artifact."""
+    return f"artifacts/runs/{model}/{task}/{chain}/seed-{seed}"
+
+
+def record_in(folder: str) -> str:
+    """The record of a pretraining or a run."""
+    return f"{folder}/run.json"
+
+
+def artifact_in(folder: str) -> str:
+    """The manifest of what a run left."""
+    return f"{folder}/model/manifest.json"
+
+
+def search_result(search: str) -> str:
+    """What a search writes last."""
+    return f"artifacts/searches/{search}/search.json"
+
+
+def results_folder(experiment: str) -> str:
+    """Where everything lies that a reader sees."""
+    return f"results/{experiment}"

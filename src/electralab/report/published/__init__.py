@@ -1,0 +1,11 @@
+"""Published results (`reference/`), which of them stand beside ours, and whether they may be compared."""
+
+from electralab.report.published.reference import (
+    SMALL,
+    SMALL_RELEASED,
+    full_finetunings,
+    qlora_collapse,
+    read_published,
+)
+
+__all__ = ["SMALL", "SMALL_RELEASED", "full_finetunings", "qlora_collapse", "read_published"]

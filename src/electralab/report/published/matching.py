@@ -1,0 +1,105 @@
+"""Which published rows stand beside a number of ours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import pandas as pd
+
+from electralab.report.entries import MEASURED, stored_bytes
+from electralab.report.published.comparability import MNLI_VARIANTS, Verdict, judge, judge_size
+from electralab.report.published.ours import Ours, has_adapters, our_numbers, published_ids
+from electralab.report.published.reference import SMALL, SMALL_RELEASED, about, studies
+from electralab.report.runs import FULL, Runs
+
+# What a model without published numbers of its own is shown against: the paper and its authors' code.
+YARDSTICKS = ("electra_paper", "google_electra")
+SMALL_STEPS = 1_000_000
+SAME_TABLE = ["system", "model_id", "task_id", "metric", "split"]
+Row = Mapping[Hashable, Any]
+
+
+def pairs(runs: Runs, published: pd.DataFrame) -> Iterator[tuple[Ours, Row, Verdict]]:
+    """Every number of ours with every published counterpart, and whether the two may be compared."""
+    for ours in our_numbers(runs):
+        ids = published_ids(runs, ours.model)
+        for theirs in _scores(published, runs, ours, ids).to_dict("records"):
+            yield ours, theirs, judge(runs, ours, theirs, ids)
+        for size, row in _sizes(published, runs, ours, ids):
+            yield size, row, judge_size(runs, size, row, ids)
+
+
+def _scores(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) -> pd.DataFrame:
+    """Rows about the same model and kind of method; where there is none, other models', for scale."""
+    kinds = {runs.kinds[method] for method in ours.methods}
+    kind = kinds.pop() if len(kinds) == 1 else None
+    task_ids = (ours.id, *MNLI_VARIANTS) if ours.id == "mnli" else (ours.id,)
+    rows = published[(published["method_kind"] == kind) & (published["statistic"] == "score")]
+    rows = rows[rows["task_id"].isin(task_ids)].drop_duplicates([*SAME_TABLE, "value", "rank", "alpha", "protocol"])
+    same = about(rows, ids)
+    same = same[same["metric"].isin((ours.metric, "unstated"))]
+    of_metric = rows[rows["metric"] == ours.metric]
+    of_studies = of_metric[of_metric["system"].isin(studies(published, ours.id))]
+    if kind != FULL:
+        return _nearest(of_studies if same.empty else same, runs, ours.method)
+    if not same.empty:
+        return same
+    finished = of_metric["system"].isin(YARDSTICKS) & (of_metric["pretraining_steps"] >= SMALL_STEPS)
+    small = of_metric["model_id"].isin((SMALL, SMALL_RELEASED)) & (of_metric["split"] == "validation")
+    found = of_metric[finished & small]
+    return pd.concat([found, of_studies]) if has_adapters(runs, ours) else found
+
+
+def _sizes(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) -> Iterator[tuple[Ours, Row]]:
+    """Trained parameters, their share and the stored megabytes beside those of the same kind, once a task."""
+    cell = ours.cells[0]
+    if len(ours.cells) != 1 or ours.metric != runs.metric(cell.task) or not has_adapters(runs, ours):
+        return
+    rows = published[(published["finetuned_on"] == ours.id) & (published["method_kind"] == runs.kinds[cell.method])]
+    own = about(rows, ids)
+    rows = rows if own.empty else own
+    trained, base, weights = (
+        runs.typical(cell, ours.model, *MEASURED[name])
+        for name in ("trainable_parameters", "base_parameters", "weights_bytes")
+    )
+    size = replace(ours, id="parameters", metric="trainable")
+    for theirs in _nearest(rows[rows["task_id"] == "parameters"], runs, cell.method).to_dict("records"):
+        if trained is not None:
+            yield replace(size, value=trained), theirs
+            if base and (whole := _whole(published, theirs)):
+                share = replace(size, metric="trainable_share", value=trained / base)
+                yield share, theirs | {"value": theirs["value"] / whole}
+    stored = stored_bytes(weights, trained, runs.kinds[cell.method])
+    megabytes = rows[rows["metric"].isin(("gpu_memory", "size"))]
+    for theirs in _nearest(megabytes, runs, cell.method).to_dict("records"):
+        if stored is not None:
+            yield replace(ours, id=theirs["task_id"], metric=theirs["metric"], value=stored / 1e6), theirs
+
+
+def _whole(published: pd.DataFrame, theirs: Row) -> float | None:
+    """All parameters of a published model, where its study says them."""
+    same = published[(published["system"] == theirs["system"]) & (published["model_id"] == theirs["model_id"])]
+    known = same["parameters_millions"].dropna()
+    return None if known.empty else float(known.iloc[0]) * 1e6
+
+
+def _nearest(rows: pd.DataFrame, runs: Runs, method: str) -> pd.DataFrame:
+    """Of every published table the rows whose storage, rank and alpha are nearest to those of our method."""
+    if rows.empty:
+        return rows
+    far = rows.assign(distance=[_distance(runs, method, row) for row in rows.to_dict("records")])
+    return far[far["distance"] == far.groupby(SAME_TABLE)["distance"].transform("min")].drop(columns="distance")
+
+
+def _distance(runs: Runs, method: str, theirs: Row) -> float:
+    """Doublings between two ranks and two alphas; another storage is further than any of them."""
+    total = 0.0
+    for name in ("rank", "alpha"):
+        own = runs.setting(method, name)
+        if own and not pd.isna(theirs[name]):
+            total += abs(math.log2(float(own) / theirs[name]))
+    storage = runs.setting(method, "storage")
+    return total + (1000 if storage and theirs["storage"] not in ("", storage) else 0)

@@ -1,0 +1,81 @@
+"""`reference/published_results.csv`; its README says what each column holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from electralab.errors import UserError
+from electralab.report.runs import FULL
+
+NUMBERS = [
+    *("value", "pretraining_steps", "parameters_millions", "generator_size", "batch_size", "sequence_length"),
+    *("rank", "alpha", "virtual_tokens", "max_length"),
+]
+SMALL = "electra-small"  # ELECTRA-Small's shape, pretrained by the source
+SMALL_RELEASED = "google/electra-small-discriminator"
+# MRPC's official validation rows, of which 279 are paraphrases.
+MRPC_ROWS, MRPC_PARAPHRASES = 408, 279
+
+
+def read_published(path: Path) -> pd.DataFrame:
+    """Read published results: what a source does not state is NaN in a column of numbers, else the empty text.
+
+    Raises:
+        UserError: the file is missing or is not such a table.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        missing = [name for name in NUMBERS if name not in frame]
+        if missing:
+            raise UserError(f"{path} lacks the columns {', '.join(missing)}: restore it with git checkout")
+        return frame.assign(**frame[NUMBERS].apply(pd.to_numeric))
+    except FileNotFoundError:
+        raise UserError(f"{path} does not exist: it belongs to the repository; restore it with git checkout") from None
+    except (ValueError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is damaged ({str(error).splitlines()[0]}): restore it with git checkout") from None
+
+
+def full_finetunings(published: pd.DataFrame) -> pd.DataFrame:
+    """Scores of fully fine-tuned models on a validation or test split."""
+    return published[
+        (published["method_kind"] == FULL)
+        & (published["statistic"] == "score")
+        & published["split"].isin(("validation", "test"))
+    ]
+
+
+def studies(published: pd.DataFrame, task: str) -> list[str]:
+    """Systems that tuned or compressed in other ways than full fine-tuning on a task."""
+    rows = published[(published["finetuned_on"] == task) & ~published["method_kind"].isin(("", FULL))]
+    return list(dict.fromkeys(rows["system"]))
+
+
+def about(published: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
+    """Rows about one of these models, by `model_id`."""
+    return published[published["model_id"].map(lambda model_id: same_model(model_id, ids)).astype(bool)]
+
+
+def same_model(model_id: str, ids: Sequence[str]) -> bool:
+    """Hub ids have moved under owners (`bert-base-uncased`, `google-bert/bert-base-uncased`): the last part counts."""
+    return model_id.rpartition("/")[2].lower() in {one.rpartition("/")[2].lower() for one in ids}
+
+
+def qlora_collapse(published: pd.DataFrame) -> str | None:
+    """What the published QLoRA with an untrained head scored on MRPC, beside always answering `paraphrase`."""
+    rows = published[(published["method_kind"] == "qlora") & (published["trained_head"] == "no")]
+    rows = rows[(rows["task_id"] == "mrpc") & (rows["split"] == "validation")]
+    values = dict(zip(rows["metric"], rows["value"]))
+    if not {"accuracy", "f1"} <= set(values):
+        return None
+    rate = MRPC_PARAPHRASES / MRPC_ROWS
+    constant = {"accuracy": rate, "f1": 2 * rate / (1 + rate)}
+    same = all(abs(values[name] - value) < 5e-4 for name, value in constant.items())
+    return (
+        f"Published QLoRA of efficient ELECTRA on MRPC: accuracy {values['accuracy']:.3f}, F1 {values['f1']:.3f}; "
+        f"{'exactly what' if same else 'while'} always answering `paraphrase` scores on the {MRPC_ROWS} validation "
+        f"rows ({constant['accuracy']:.3f}, {constant['f1']:.3f}). Its number of trained parameters lacks half of the "
+        "head's dense layer: the head was packed into 4 bits, where nothing can train it."
+    )

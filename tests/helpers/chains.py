@@ -1,0 +1,46 @@
+"""Runs of chains on small models, each link in a folder as the workflow lays them out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from golden_cases import write_encoder
+from tiny_decoder import write_decoder
+
+from electralab.config import LocalModel
+from electralab.data.models import fetch_model
+from electralab.methods.run import Inputs, run_job
+from electralab.names import artifact_in
+from electralab.records import RunRecord
+from electralab.specs import RunSpec
+
+SEED = 1
+
+
+def fetched(folder: Path, kind: str) -> Path:
+    """The manifest of a small encoder or decoder."""
+    source = write_encoder(folder / kind) if kind == "encoder" else write_decoder(folder / kind, kind)
+    manifest = folder / f"{kind}_model" / "manifest.json"
+    fetch_model("toy", LocalModel(path=str(source)), manifest, folder / "downloads")
+    return manifest
+
+
+def run_chain(folder: Path, task: Path, model: Path, **links: dict[str, Any]) -> dict[str, RunRecord]:
+    """Run every link after the one before it; records by the name of the chain so far."""
+    records: dict[str, RunRecord] = {}
+    names: list[str] = []
+    start: Path = model
+    for name, settings in links.items():
+        names.append(name)
+        chain = "+".join(names)
+        spec = RunSpec.model_validate(
+            {
+                **{"model": "toy", "task": "toy", "chain": list(names), "seed": SEED, "settings": settings},
+                "downloaded": LocalModel(path=str(model.parent)),
+            }
+        )
+        tokenizer = model.with_name("tokenizer.json") if len(names) == 1 else None
+        records[chain] = run_job(spec, folder / chain / "run.json", Inputs(task, start, tokenizer))
+        start = Path(artifact_in(str(folder / chain)))
+    return records

@@ -1,0 +1,42 @@
+"""Runs on a task: fine-tuning, adapters, prompts, baselines, and what is made of a fine-tuned model."""
+
+
+rule run:
+    """Run one link of a chain of methods: a model, a task, a chain and a seed."""
+    input:
+        unpack(lambda w: PLAN.run_inputs(w.model, w.task, w.chain, int(w.seed))),
+    output:
+        record=names.record_in(RUN),
+        predictions=f"{RUN}/predictions.csv",
+        artifact=names.artifact_in(RUN),
+    log:
+        "logs/runs/{model}-{task}-{chain}-seed-{seed}.log",
+    benchmark:
+        "logs/runs/{model}-{task}-{chain}-seed-{seed}.benchmark.tsv"
+    wildcard_constraints:
+        model=PLAN.run_models,
+        chain=PLAN.run_chains,
+    conda:
+        "../../envs/electralab.yaml"
+    threads: 1
+    resources:
+        gpu=lambda w: 0 if w.model == names.NO_MODEL else GPUS,
+        mem_mb=4000,
+        runtime=480,
+    params:
+        spec=lambda w: PLAN.run_spec(w.model, w.task, w.chain, int(w.seed)),
+        start=lambda w, input: named(input, "start"),
+        tokenizer=lambda w, input: named(input, "tokenizer"),
+    message:
+        "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
+    shell:
+        "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
+        " --threads {threads} --out {output.record} 2> {log}"
+
+
+rule finetuning:
+    """Target: every run on a task."""
+    input:
+        PLAN.task_records,
+    message:
+        "Every run on a task is there"
