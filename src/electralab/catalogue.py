@@ -79,6 +79,12 @@ TABLES: dict[str, Item] = {
         the difference to full fine-tuning, trained parameters, bytes, time and memory. The recipe `as_published`
         repeats the mistakes of a published study.""",
     ),
+    "methods": _item(
+        "Methods",
+        "finetuning",
+        """What every method of the experiment is: kind, recipe, learning rates, epochs, rows, and the options that
+        differ from their defaults. Other tables only name methods.""",
+    ),
     "lora_grid": _item(
         "Rank and alpha",
         "grid",
@@ -115,22 +121,22 @@ FIGURES: dict[str, Item] = {
         "pretraining",
         """Left: held-out MLM loss and RTD AUC against generator size. Right: validation accuracy after fine-tuning, all
         tasks on one scale, with the same network never pretrained (band: its interval), TF-IDF and the majority class
-        as lines. Bars are 95 % intervals over seeds, dots are seeds, hollow points are single seeds, crosses are the
-        control without the extensions. Fine-tuning starts from one pretraining seed per size, so its bars leave out the
-        scatter of pretraining.""",
+        as lines. Bars are 95 % intervals over seeds, dashes are seeds, hollow points are single seeds, grey crosses
+        are the control without the extensions. Fine-tuning starts from one pretraining seed per size, so its bars leave
+        out the scatter of pretraining.""",
     ),
     "downstream": _item(
         "Downstream tasks",
         "full",
         """Scores per task and model with 95 % intervals over seeds; published values as open marks, where the task is
-        GLUE's. Dotted: the majority class.""",
+        GLUE's. Grey: controls. Lines: TF-IDF with a linear model, the majority class.""",
     ),
     "adapters": _item(
         "Adapters",
         "adapter",
-        """Score against the number of trained parameters, the head included, a point a method. Bars are 95 % intervals
-        over seeds; hollow points repeat the mistakes of a published study (`recipe: as_published`). Lines: full
-        fine-tuning with the interval of its mean, the majority class, and methods that train nothing.""",
+        """Score of every method, with the number of parameters that it trains, the head included, at the right. Bars
+        are 95 % intervals over seeds; hollow points repeat the mistakes of a published study (`recipe: as_published`).
+        Lines: full fine-tuning, TF-IDF with a linear model, the majority class.""",
     ),
     "lora_grid": _item(
         "Rank and alpha",

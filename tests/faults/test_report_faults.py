@@ -11,6 +11,7 @@ import pytest
 
 from electralab.cli import main
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 from electralab.records import Cost, Provenance, RunRecord, write_record
 from electralab.report.collect import collect
 from electralab.report.make import make_figure, make_table
@@ -40,7 +41,7 @@ def record(folder: Path, stage: Any = "pretrain", status: Any = "ok", seed: int 
         path,
         RunRecord(
             stage=stage,
-            model="tiny-g25" if stage == "pretrain" else "tfidf",
+            model="tiny-g25" if stage == "pretrain" else NO_MODEL,
             task=None if stage == "pretrain" else "boolq",
             method=None if stage == "pretrain" else "tfidf",
             seed=seed,
@@ -148,7 +149,7 @@ def test_nothing_to_draw_is_said(tmp_path: Path, folder: Path) -> None:
     results = collected([record(tmp_path, status="failed")], folder)
     with pytest.raises(UserError, match="no finished pretraining"):
         make_figure("training_curves", results, tmp_path / "f")
-    results = collected([record(tmp_path, stage="baseline")], folder)
+    results = collected([record(tmp_path, stage="run")], folder)
     with pytest.raises(UserError, match="no pretraining run"):
         make_table("pretraining", results, tmp_path / "t")
 

@@ -249,7 +249,7 @@ def test_a_downloaded_model_brings_its_tokenizer_and_needs_no_pretraining() -> N
     spec = RunSpec.model_validate_json(found.run_spec("minilm", "boolq", "full", 3))
     assert spec.downloaded is not None and spec.random_init is None and spec.pretraining_recipe is None
     # There is no published number of boolq to stand beside.
-    assert found.tables == found.figures == ["downstream"]
+    assert (found.tables, found.figures) == (["downstream", "methods"], ["downstream"])
     folder = f"results/{found.experiment.name}"
     assert found.results(["downstream", "vs_published"], ["downstream"]) == [
         *(f"{folder}/tables/downstream.{kind}" for kind in ("csv", "md", "html")),

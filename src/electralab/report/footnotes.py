@@ -1,25 +1,23 @@
-"""Sentences that the data write: what may not be concluded, what failed, what a number rests on."""
+"""Sentences below a grid: what its marks mean, what its numbers rest on, which runs it lacks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
 from electralab.report.comparisons import CORRELATIONS
-from electralab.report.runs import METRICS, Arm, Cell, Runs
-from electralab.report.statistics import (
-    Difference,
-    Summary,
-    indistinguishable,
-    intervals,
-    score_difference,
-    wilson_interval,
-)
+from electralab.report.flatten import NOTE_SEPARATOR
+from electralab.report.grid import Column, Section, section
+from electralab.report.runs import Arm, Cell, Runs
+from electralab.report.statistics import wilson_interval
 from electralab.report.text import listing, number
 
-# [CLS] and [SEP] are never replaced and token identity tells a little, so .51 is free; stuck runs stay below .55.
-LEARNT_AUC = 0.55
+WNLI_TRAP = (
+    "WNLI's validation rows reuse sentences of its training rows with the opposite label, so a model that learns the "
+    "training rows scores below the most frequent label: its majority trap"
+)
 
 
 def measured(rows: pd.DataFrame, what: str) -> str:
@@ -37,11 +35,10 @@ def measured(rows: pd.DataFrame, what: str) -> str:
     if commit:
         code += f", commit {commit}{' with uncommitted changes' if dirty else ''}"
     seeds = listing([str(seed) for seed in sorted(rows["seed"].unique())])
+    device, threads, machine = (_distinct(rows, f"provenance.{name}") for name in ("device", "threads", "machine"))
     return (
-        f"{len(rows)} {what} of the experiment `{_distinct(rows, 'preset')}`, seeds {seeds}, on "
-        f"{_distinct(rows, 'provenance.device')}, threads a run: {_distinct(rows, 'provenance.threads')} "
-        f"({_distinct(rows, 'provenance.machine')}; load average at most "
-        f"{rows['provenance.load_average'].max():.1f}). {'; '.join(versions)}; {code}."
+        f"{len(rows)} {what} of `{_distinct(rows, 'preset')}`, seeds {seeds}, on {device}, threads a run {threads} "
+        f"({machine}; load average at most {rows['provenance.load_average'].max():.1f}); {', '.join(versions)}; {code}."
     )
 
 
@@ -70,142 +67,109 @@ def extensions(runs: Runs) -> str:
     return " ".join(sentences)
 
 
-def unfinished(runs: Runs) -> list[str]:
-    """One line for each failed or skipped run."""
-    rows = runs.frame[runs.frame["status"] != "ok"]
-    return [
-        f"{row['status'].capitalize()} run: {row['stage']} {row['model']}"
-        f"{' on ' + row['task'] if row['task'] else ''}{', ' + row['method'] if row['method'] else ''},"
-        f" seed {row['seed']} ({row['reason'] or 'no reason recorded'}). It is in no mean."
-        for row in rows.to_dict("records")
+def failed(runs: Runs) -> list[Section]:
+    """Failed and skipped runs, which are in no number, with their reasons."""
+    rows = runs.frame[runs.frame["status"] != "ok"].to_dict("records")
+    columns: list[Column[Any]] = [
+        Column("", lambda row: " on ".join(filter(None, (row["model"], row["task"]))), "Run"),
+        Column("", lambda row: row["method"] or row["stage"], "Method", left=True),
+        Column("", lambda row: row["seed"], "Seed"),
+        Column("", lambda row: row["status"], "Status", left=True),
+        Column("", lambda row: row["reason"] or "no reason recorded", "Reason", left=True),
     ]
+    return [section("Runs without a result", rows, columns)] if rows else []
 
 
-def ordering(runs: Runs, sweep: str, what: str, summaries: Mapping[str, Summary]) -> list[str]:
-    """Which sizes of a sweep cannot be ordered by a quantity."""
-    summaries = {runs.label(model): summaries[model] for model in runs.sizes(sweep) if model in summaries}
-    if len(summaries) < 2:
-        return []
-    notes = []
-    alone = [label for label, summary in summaries.items() if summary.low is None]
-    if alone:
-        notes.append(f"{listing(alone)} cannot be ordered by {what}: one seed, no interval.")
-    with_one = intervals(summaries)
-    groups = indistinguishable(with_one)
-    if len(with_one) > 1 and groups and len(groups[0]) == len(with_one):
-        notes.append(f"{listing(groups[0])} cannot be ordered by {what}: all their intervals overlap.")
-    elif groups:
-        text = "; ".join(listing(group) for group in groups)
-        notes.append(f"By {what}, these sizes cannot be ordered, because their intervals overlap: {text}.")
-    return notes
+def mark(runs: Runs, arm: Arm) -> str:
+    """† where a run answers with one class, ‡ where the mean is no better than the majority class."""
+    text = ("†" if runs.degenerate_runs(*arm) else "") + ("‡" if runs.at_majority(*arm) else "")
+    return f" {text}" if text else ""
 
 
-def detection(runs: Runs) -> list[str]:
-    """Models whose discriminator learnt nothing that a constant would not know."""
-    notes = []
-    auc, loss = runs.summaries("rtd_auc_unigram"), runs.summaries("rtd_loss")
-    entropy = runs.summaries("rtd_base_entropy")
-    stuck = [runs.label(m) for m, s in auc.items() if s.mean <= LEARNT_AUC]
-    if stuck:
-        notes.append(
-            f"Not learnt, with an AUC of at most {LEARNT_AUC} even on unigram replacements: {listing(stuck)}. About "
-            ".51 comes free, because [CLS] and [SEP] are never replaced."
-        )
-    above = [runs.label(m) for m, s in loss.items() if m in entropy and s.mean >= entropy[m].mean]
-    if above:
-        notes.append(f"RTD loss is not below the base-rate entropy at {listing(above)}: no better than a constant.")
-    return notes
-
-
-def differences(runs: Runs, cell: Cell) -> dict[str, Difference]:
-    """Score of each pretrained model minus that of its untrained control: same task, method and seeds."""
-    rows = runs.task_value(cell.task, "validation_rows")
-    accuracy = runs.metric(cell.task) == "accuracy"
-    found: dict[str, Difference] = {}
-    for model in runs.scores(cell):
-        control = runs.untrained_control(cell, model)
-        if control is None or not rows:
-            continue
-        difference = score_difference(
-            runs.by_seed(cell, model), runs.by_seed(cell, control), int(rows) if accuracy else None
-        )
-        if difference is not None:
-            found[model] = difference
-    return found
-
-
-VERDICTS = {
-    "higher": "pretraining helped at",
-    "unclear": "no difference shown (the interval holds 0) at",
-    "lower": "lower than random initialisation at",
-    "unknown": "one common seed, no verdict at",
-}
-
-
-def bought(runs: Runs, cell: Cell) -> list[str]:
-    """Where pretraining helped, where it did not, and where nothing can be said."""
-    label = runs.cell_label(cell)
-    found = differences(runs, cell)
-    main = {model: d for model, d in found.items() if not runs.is_control(model)}
-    plain = {model: d for model, d in found.items() if runs.is_control(model)}
-    if not found:
-        return [
-            f"{label}: no finished control from random initialisation with `{cell.method}`, so nothing can be said "
-            "about what pretraining bought."
-        ]
-    groups: dict[str, list[str]] = {}
-    for model, difference in main.items():
-        groups.setdefault(difference.verdict, []).append(model)
-    parts = [
-        f"{text} {listing([_signed(runs, model, main[model]) for model in groups[verdict]])}"
-        for verdict, text in VERDICTS.items()
-        if verdict in groups
-    ]
-    headline = f"**{label}:** "
-    if groups and set(groups) <= {"unclear", "lower"}:
-        measurably = " measurably" if max(d.mean for d in main.values()) > 0 else ""
-        headline = f"**{label}: pretraining did not help{measurably} at this scale.** "
-    parts += [_signed(runs, model, difference) for model, difference in plain.items()]
-    metric = METRICS[runs.metric(cell.task)]
-    return [f"{headline}{metric[0].upper()}{metric[1:]} minus that of random initialisation: {'; '.join(parts)}."]
-
-
-def _signed(runs: Runs, model: str, difference: Difference) -> str:
-    text = f"{runs.label(model)} ({difference.mean:+.3f}"
-    if difference.low is None or difference.high is None:
-        return f"{text})"
-    return f"{text} [{difference.low:+.3f}, {difference.high:+.3f}])"
-
-
-def against_baselines(runs: Runs, cell: Cell) -> list[str]:
-    """Baselines that no pretrained model reaches."""
-    notes = []
-    scores = runs.scores(cell)
-    for method, name in runs.baselines().items():
-        score = runs.baseline_score(cell.task, method)
-        known = intervals(scores)
-        if score is not None and known and all(high < score for _, high in known.values()):
-            notes.append(
-                f"{runs.cell_label(cell)}: {name} ({score:.3f}) is above the interval of every fine-tuned model."
-            )
-    return notes
-
-
-def degenerate(runs: Runs, arms: Sequence[Arm], name: Callable[[str], str]) -> list[str]:
-    """Models that answered with one class, or one value, in some run."""
-    notes = []
-    for cell, model in arms:
-        what = "one value" if runs.metric(cell.task) in CORRELATIONS else "one class"
+def marked(runs: Runs, arms: Sequence[Arm]) -> list[str]:
+    """What † and ‡ in the grids stand for, and where they stand."""
+    constant: dict[str, dict[str, list[str]]] = {}
+    at_majority: dict[str, list[str]] = {}
+    for cell, model in dict.fromkeys(arms):
         hits, n = runs.degenerate_runs(cell, model), len(runs.by_seed(cell, model))
+        name = f"{runs.title(model)} `{cell.method}`"
         if hits:
-            notes.append(
-                f"† {runs.cell_label(cell)}, {name(model)}: {hits} of {n} runs predict {what} only; "
-                "they are in the mean."
-            )
+            what = "one value" if runs.metric(cell.task) in CORRELATIONS else "one class"
+            constant.setdefault(what, {}).setdefault(cell.task, []).append(f"{name} {hits} of {n}")
+        if runs.at_majority(cell, model):
+            rate = number(runs.typical(cell, model, "metric.majority_rate"))
+            at_majority.setdefault(f"{cell.task} ({rate})", []).append(name)
+    notes = [
+        f"† runs that predict {what} only, which are in the mean: {_by_task(found)}."
+        for what, found in constant.items()
+    ]
+    if at_majority:
+        trap = any(runs.glue(cell.task) == "wnli" and runs.at_majority(cell, model) for cell, model in arms)
+        notes.append(
+            f"‡ by mean accuracy no better than always answering the most frequent label: {_by_task(at_majority)}."
+            f"{f' {WNLI_TRAP}.' if trap else ''}"
+        )
     return notes
 
 
-def sampling(runs: Runs, arms: Sequence[Arm]) -> list[str]:
+def _by_task(found: Mapping[str, Sequence[str]]) -> str:
+    return "; ".join(f"{task}: {listing(names)}" for task, names in found.items())
+
+
+def origins(runs: Runs, models: Collection[str], cells: Sequence[Cell] = ()) -> list[str]:
+    """Models that were not pretrained here, and tasks that a program labelled."""
+    parts = [
+        f"`{model}` was not pretrained here: `{origin}`" for model, origin in runs.origins.items() if model in models
+    ]
+    synthetic = sorted({cell.task for cell in cells if runs.is_synthetic(cell.task)})
+    if synthetic:
+        parts.append(f"{listing(synthetic)}: synthetic, labels are made by a program; no person judged them")
+    return [f"{'; '.join(parts)}."] if parts else []
+
+
+def row_counts(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    """Where the rows are not those of the official splits."""
+    alike: dict[tuple[str, str], list[str]] = {}
+    for cell in cells:
+        rows, parts = runs.cell_rows(cell), []
+        for split, verb in (("train", "trained on"), ("validation", "scored on")):
+            if f"metric.official_{split}_rows" not in rows:
+                continue
+            counts = rows[[f"metric.{split}_rows", f"metric.official_{split}_rows"]].dropna().drop_duplicates()
+            for own, official in counts.itertuples(index=False):
+                if own != official:
+                    sample = "a sample of " if own < official else ""
+                    parts.append(f"{verb} {sample}{own:,.0f} rows where the official split has {official:,.0f}")
+        if parts:
+            alike.setdefault((cell.task, listing(parts)), []).append(runs.cell_name(cell))
+    said = [f"{names[0]}{_others(names[1:])}: {text}" for (_, text), names in alike.items()]
+    return [f"{'; '.join(said)}."] if said else []
+
+
+def _others(names: Sequence[str]) -> str:
+    """Further methods of the same task: ` and 3 other methods`."""
+    return f" and {len(names)} other method{'s' if len(names) > 1 else ''}" if names else ""
+
+
+def of_records(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    """What every run of a model on a task says about its data, each sentence once."""
+    said: dict[tuple[str, str], dict[str, None]] = {}
+    for cell in cells:
+        by_model = {str(model): own["notes"] for model, own in runs.cell_rows(cell).groupby("model", sort=False)}
+        common = {
+            model: set.intersection(*(set(text.split(NOTE_SEPARATOR)) for text in texts)) - {""}
+            for model, texts in by_model.items()
+        }
+        for model, sentences in common.items():
+            for sentence in sorted(sentences):
+                of_all = all(sentence in others for others in common.values())
+                who = "" if of_all else f", {runs.title(model)}"
+                said.setdefault((sentence, who), {})[runs.cell_name(cell)] = None
+    parts = [f"{listing(list(tasks))}{who}: {sentence.rstrip('.')}" for (sentence, who), tasks in said.items()]
+    return [f"{'; '.join(parts)}."] if parts else []
+
+
+def sampling(runs: Runs, arms: Sequence[Arm]) -> str:
     """How much one accuracy is worth on a validation set of this size."""
     parts = []
     for task in dict.fromkeys(cell.task for cell, _ in arms if runs.metric(cell.task) == "accuracy"):
@@ -216,43 +180,9 @@ def sampling(runs: Runs, arms: Sequence[Arm]) -> list[str]:
         for rows in sorted({int(value) for value in counts.dropna()}, reverse=True):
             rate = scored.loc[counts == rows, "metric.majority_rate"].median()
             low, high = wilson_interval(0.5 if pd.isna(rate) else rate, rows)
-            parts.append(f"{task} {rows:,.0f} rows (±{number((high - low) / 2)})")
+            parts.append(f"{task} {rows:,.0f} (±{number((high - low) / 2)})")
     if not parts:
-        return []
-    return [
-        f"Validation sets, with the 95 % Wilson half-width of one accuracy at the majority rate, which the "
-        f"intervals over seeds do not include: {listing(parts)}."
-    ]
-
-
-def methods(runs: Runs, cells: Sequence[Cell]) -> list[str]:
-    """How each method was run, from the records."""
-    notes = []
-    for method in dict.fromkeys(cell.method for cell in cells):
-        own = [cell for cell in cells if cell.method == method]
-        rows = pd.concat([runs.cell_rows(cell) for cell in own])
-        if rows.empty:
-            continue
-        rates = str(_distinct(rows, "spec.settings.learning_rates")).split(";")
-        chosen = f"best of {len(rates)} learning rates ({listing(rates)}) on a tuning part of the training rows"
-        rate = f"learning rate {rates[0]}" if len(rates) == 1 else chosen
-        limit = _distinct(rows, "spec.settings.max_train_rows")
-        tasks = listing([runs.cell_label(cell) for cell in own])
-        head = f"{_distinct(rows, 'spec.settings.head')} head on {_distinct(rows, 'spec.settings.pooling')} pooling"
-        notes.append(
-            f"`{method}` ({tasks}): full fine-tuning, recipe `{_distinct(rows, 'recipe')}` with its options as set "
-            f"here, {head}, {rate}, {_epochs(own, runs)}, "
-            f"{f'at most {limit} training rows' if limit else 'all training rows'}, the same for every model."
-        )
-    return notes
-
-
-def _epochs(cells: Sequence[Cell], runs: Runs) -> str:
-    """`3 epochs`, or `3 epochs (rte and stsb: 10)` where tasks differ."""
-    by_count: dict[str, list[str]] = {}
-    for cell in cells:
-        by_count.setdefault(_distinct(runs.cell_rows(cell), "spec.settings.epochs"), []).append(cell.task)
-    by_count.pop("", None)
-    (usual, _), *others = sorted(by_count.items(), key=lambda item: -len(item[1])) or [("no", [])]
-    special = "; ".join(f"{listing(tasks)}: {count}" for count, tasks in others)
-    return f"{usual} epochs ({special})" if special else f"{usual} epochs"
+        return ""
+    return (
+        f" Rows scored, with the 95 % half-width of one accuracy, which is in no interval over seeds: {listing(parts)}."
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,10 @@ import pandas as pd
 
 from electralab.files import atomic_write, write_text
 from electralab.report.statistics import Summary
-from electralab.report.text import plain
+from electralab.report.text import ABSENT, plain
 
 R = TypeVar("R")
+WIDEST = 8  # columns beside the first: more do not fit on a screen
 SUMMARY = ("n", "mean", "median", "low", "high", "minimum", "maximum")  # how every CSV calls them
 
 
@@ -59,33 +61,39 @@ class Section:
 
 @dataclass(frozen=True)
 class Table:
-    """`frame` holds full-precision numbers for the CSV; the rest is text for readers."""
+    """`frame` holds full-precision numbers for the CSV; the rest is text for readers, what held in `answer` first."""
 
     title: str
     about: str
     frame: pd.DataFrame
     sections: list[Section]
     footnotes: list[str] = field(default_factory=list)
+    answer: list[str] = field(default_factory=list)
+
+    @property
+    def notes(self) -> list[tuple[str, list[str]]]:
+        """What stands below the grids, under two headings."""
+        return [("Read with care", self.footnotes), ("How this was measured", [self.about] if self.about else [])]
 
     def markdown(self) -> str:
         """The whole page as GitHub Markdown."""
-        parts = [f"# {self.title}", self.about]
+        parts = [f"# {self.title}", *(["\n".join(f"- {line}" for line in self.answer)] if self.answer else [])]
         for section in self.sections:
             parts += [f"## {section.heading}"] if section.heading else []
             parts.append(section.markdown())
-        if self.footnotes:
-            parts += ["**Read with care.**", "\n".join(f"- {note}" for note in self.footnotes)]
+        for heading, notes in self.notes:
+            if notes:
+                parts += [f"**{heading}.**", "\n".join(f"- {note}" for note in notes)]
         return "\n\n".join(parts) + "\n"
 
     def html(self) -> str:
         """The whole page as HTML that needs no other file."""
-        parts = [f"<h1>{_marked_up(self.title)}</h1>", f"<p>{_marked_up(self.about)}</p>"]
+        parts = [f"<h1>{_marked_up(self.title)}</h1>", _html_list(self.answer)]
         for section in self.sections:
             parts += [f"<h2>{_marked_up(section.heading)}</h2>"] if section.heading else []
             parts.append(section.html())
-        if self.footnotes:
-            notes = "\n".join(f"<li>{_marked_up(note)}</li>" for note in self.footnotes)
-            parts.append(f"<h2>Read with care</h2>\n<ul>\n{notes}\n</ul>")
+        for heading, notes in self.notes:
+            parts += [f"<h2>{heading}</h2>", _html_list(notes)] if notes else []
         body = "\n".join(parts)
         return PAGE.format(title=html.escape(self.title), style=STYLE, body=body)
 
@@ -113,6 +121,18 @@ def section(heading: str, rows: Sequence[R], columns: Sequence[Column[R]]) -> Se
     )
 
 
+def grids(heading: str, rows: Sequence[R], first: Column[R], others: Sequence[Column[R]]) -> list[Section]:
+    """As many sections as it takes to keep each narrow; rows that a section knows nothing of are left out of it."""
+    parts = math.ceil(len(others) / WIDEST)
+    size = math.ceil(len(others) / max(parts, 1))
+    found = []
+    for place in range(parts):
+        shown = others[place * size : (place + 1) * size]
+        known = [row for row in rows if any(column.text(column.value(row)) != ABSENT for column in shown)]
+        found.append(section(f"{heading} ({place + 1} of {parts})" if parts > 1 else heading, known, [first, *shown]))
+    return found
+
+
 def summary_columns(of: Callable[[R], Summary | None], prefix: str = "") -> list[Column[R]]:
     """A summary over seeds in the CSV; without a finished run only the number of seeds, 0."""
 
@@ -120,6 +140,11 @@ def summary_columns(of: Callable[[R], Summary | None], prefix: str = "") -> list
         return lambda row: getattr(summary, name) if (summary := of(row)) else 0 if name == "n" else None
 
     return [Column(f"{prefix}{name}", value(name)) for name in SUMMARY]
+
+
+def _html_list(lines: Sequence[str]) -> str:
+    items = "\n".join(f"<li>{_marked_up(line)}</li>" for line in lines)
+    return f"<ul>\n{items}\n</ul>" if lines else ""
 
 
 def _escaped(text: str) -> str:

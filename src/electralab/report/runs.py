@@ -17,14 +17,15 @@ from electralab.report.flatten import RUN_COLUMNS
 from electralab.report.reading import read_table
 from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
 
-UNTRAINED = "random initialisation (never pretrained)"
+UNTRAINED = "random initialisation"
 # The metrics that tables and figures compare between pretrainings, with their names in a sentence.
 COMPARED = {
     "mlm_loss": "MLM loss",
     "rtd_auc": "RTD AUC on the own generator",
     "rtd_auc_unigram": "RTD AUC on unigram replacements",
 }
-BASELINES = {"tfidf": "TF-IDF + logistic regression"}
+BASELINES = {"tfidf": "TF-IDF + linear model"}
+MAJORITY = "majority class"
 METRICS = {
     **{"accuracy": "accuracy", "f1": "F1", "f1_weighted": "weighted F1"},
     **{"mcc": "MCC", "pearson": "Pearson", "spearman": "Spearman"},
@@ -133,22 +134,15 @@ class Runs:
         rows = self.frame[self.frame["downloaded"] != ""]
         return dict(zip(rows["model"], rows["downloaded"]))
 
-    def label(self, model: str) -> str:
-        """A model's name for a reader: its size, and its pretraining where there are several."""
-        name, size, _ = parse_model(model)
-        if name in self.controls:
-            return f"control without the extensions, {size:g} %"
-        return f"{size:g} %" if len(self.sweeps) <= 1 else f"{name}, {size:g} %"
-
     def title(self, model: str) -> str:
-        """A fine-tuned model's name where other kinds of models stand beside it."""
+        """A model's name for a reader, without a comma: `tiny g25`, `tiny g25 at 50 %` of its steps."""
         if model in self.random_models:
-            return UNTRAINED if len(self.random_models) == 1 else f"{UNTRAINED}: {model}"
+            return UNTRAINED if len(self.random_models) == 1 else f"{UNTRAINED} {model}"
         if self.is_downloaded(model):
             return model
         name, size, done = parse_model(model)
-        text = self.label(model) if name in self.controls else f"{name}, generator {size:g} %"
-        return text if done == 100 else f"{text}, after {done:g} % of its steps"
+        control = " (control)" if name in self.controls else ""
+        return f"{name} g{size:g}" + ("" if done == 100 else f" at {done:g} %") + control
 
     def sizes(self, sweep: str) -> list[str]:
         """Models of a sweep, smallest generator first."""
@@ -229,12 +223,10 @@ class Runs:
         return rows[[key in wanted for key in keys]]
 
     def scores(self, cell: Cell) -> dict[str, Summary]:
-        """Score by model pretrained here, controls last; seed scatter pooled over the sizes of a sweep."""
+        """Score by model pretrained here, each with its own scatter over seeds, controls last."""
         rows = self.cell_rows(cell)
         rows = rows[~rows["random_init"] & (rows["downloaded"] == "") & rows["snapshot"].isna()]
-        found: dict[str, Summary] = {}
-        for _, group in rows.groupby("pretraining"):
-            found |= _summaries(group, "score")
+        found = {model: summarize(values) for model, values in _values(rows, "score").items()}
         return dict(sorted(found.items(), key=lambda item: self._order(item[0])))
 
     def _order(self, model: str) -> tuple[bool, str, float]:

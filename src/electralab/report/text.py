@@ -21,11 +21,6 @@ def count(value: float | None) -> str:
     return ABSENT if value is None or pd.isna(value) else f"{value:,.0f}"
 
 
-def scientific(value: float | None) -> str:
-    """1.29e18 -> `1.29e+18`."""
-    return ABSENT if value is None or pd.isna(value) else f"{value:.2e}"
-
-
 def divided(unit: float, digits: int) -> Callable[[float | None], str]:
     """Writes numbers in thousands, millions or another unit."""
     return lambda value: ABSENT if value is None or pd.isna(value) else f"{value / unit:,.{digits}f}"
@@ -47,12 +42,12 @@ def duration(seconds: float | None) -> str:
 
 
 def with_interval(summary: Summary | None, digits: int = 3) -> str:
-    """`0.736 [0.693, 0.779]`; one seed has no interval and says so."""
+    """`0.736 [0.693, 0.779]`; one seed has none and says so."""
     if summary is None:
         return ABSENT
     mean = f"{summary.mean:.{digits}f}"
     if summary.low is None or summary.high is None:
-        return f"{mean} (n=1: no interval)"
+        return f"{mean} (n=1)"
     return f"{mean} [{summary.low:.{digits}f}, {summary.high:.{digits}f}]"
 
 

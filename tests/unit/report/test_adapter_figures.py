@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from report_adapters_experiment import adapters_and_prompts
 from report_experiment import MINILM, Builder, collected
@@ -23,7 +21,6 @@ from electralab.config import (
     InContext,
     Lora,
 )
-from electralab.report.figures.adapters import apart
 from electralab.report.figures.style import house_style
 
 
@@ -32,43 +29,35 @@ def draw(name: str, builder: Builder) -> Figure:
         return figure_of(name, collected(builder))
 
 
-def points(panel: Any) -> dict[str, tuple[float, float, str]]:
-    """Points by label: place, height and face colour."""
-    lines = [line for line in panel.lines if line.get_marker() not in ("", "None", None)]
-    return {
-        line.get_label(): (float(line.get_xdata()[0]), float(line.get_ydata()[0]), line.get_markerfacecolor())
-        for line in lines
-    }
+def points(panel: Any) -> dict[str, tuple[float, str]]:
+    """Points by method: score and face colour."""
+    names = {int(place): text.get_text() for place, text in zip(panel.get_yticks(), panel.get_yticklabels())}
+    lines = [line for line in panel.lines if line.get_marker() == "o"]
+    return {names[int(line.get_ydata()[0])]: (float(line.get_xdata()[0]), line.get_markerfacecolor()) for line in lines}
 
 
 def test_figure_has_every_point_line_and_interval(study: Builder) -> None:
+    study.baseline("movie_sentiment", 0.72)
     figure = draw("adapters", study)
     panels = {panel.get_title(loc="left"): panel for panel in figure.axes}
     assert set(panels) == {"movie_sentiment, minilm", "boolq, minilm"}
     panel = panels["movie_sentiment, minilm"]
     found = points(panel)
-    assert {name: height for name, (_, height, _) in found.items()} == pytest.approx(
-        {"linear_probe": 0.70, "lora": 0.79, "dora": 0.792, "qlora": 0.78, "qlora_published": 0.55}
+    assert {name: score for name, (score, _) in found.items()} == pytest.approx(
+        {"full": 0.80, "linear_probe": 0.70, "lora": 0.79, "dora": 0.792, "qlora": 0.78, "qlora_published": 0.55}
         | {"in_context": 0.68},
-        abs=4e-4,
+        abs=1e-3,
     )
-    assert found["linear_probe"][0] == pytest.approx(386) and panel.get_xscale() == "log"
-    assert {name for name, (*_, face) in found.items() if face == "white"} == {"qlora_published"}
-    lines = {line.get_label(): set(line.get_ydata()) for line in panel.lines}
-    assert lines["majority class"] == {0.55}
-    assert list(lines["full fine-tuning"]) == [pytest.approx(0.80 + 0.002 / 3)]
+    assert {name for name, (_, face) in found.items() if face == "white"} == {"qlora_published"}
+    lines = {line.get_label(): line.get_xdata()[0] for line in panel.lines}
+    assert (lines["majority class"], lines["TF-IDF + linear model"]) == (0.55, 0.72)
+    assert lines["full fine-tuning"] == pytest.approx(found["full"][0])
+    assert "TF-IDF + linear model" not in {line.get_label() for line in panels["boolq, minilm"].lines}
+    assert [text.get_text() for text in panel.texts] == ["1M", "386", "12.4k", "12.7k", "12.4k", "12.4k", "none"]
     values = [0.79, 0.795, 0.786]
     low, high = stats.t.interval(0.95, 2, fmean(values), stats.sem(values))
-    bars = [line.get_ydata() for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
+    bars = [line.get_xdata() for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     assert any(bar == pytest.approx([low, high]) for bar in map(list, bars))
-
-
-def test_what_trains_nothing_stands_left_of_all_over_its_own_tick(study: Builder) -> None:
-    panel = draw("adapters", study).axes[0]
-    places = {name: place for name, (place, *_) in points(panel).items()}
-    assert places.pop("in_context") < 0.7 * min(places.values())
-    ticks = {text.get_text(): place for place, text in zip(panel.get_xticks(), panel.get_xticklabels())}
-    assert places["linear_probe"] > ticks["none"] and (ticks["1k"], ticks["10k"]) == (1e3, 1e4)
 
 
 def test_prompts_have_a_thin_bar_of_their_rows_and_no_seed_bar_with_one_run(builder: Builder) -> None:
@@ -76,36 +65,7 @@ def test_prompts_have_a_thin_bar_of_their_rows_and_no_seed_bar_with_one_run(buil
     panel = draw("adapters", builder).axes[0]
     (bar,) = [line for line in panel.lines if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"]
     low, high = stats.binomtest(120, 200).proportion_ci(method="wilson")
-    assert list(bar.get_ydata()) == pytest.approx([low, high]) and bar.get_linewidth() < 1
-    assert [text.get_text() for text in panel.get_xticklabels()] == ["none"]
-
-
-places = st.tuples(st.floats(2, 7), st.floats(0, 1), st.floats(0, 0.2)).map(lambda p: (p[0], p[1], p[1] + p[2]))
-
-
-@given(st.lists(places, min_size=1, max_size=12))
-def test_no_point_hides_another(boxes: list[tuple[float, float, float]]) -> None:
-    named = {f"m{number}": box for number, box in enumerate(boxes)}
-    found = apart(named, 0.1, 0.05)
-    assert fmean(found.values()) == pytest.approx(fmean(box[0] for box in boxes))
-    for (a, x), (b, y) in itertools.combinations(found.items(), 2):
-        over = min(named[a][2], named[b][2]) - max(named[a][1], named[b][1]) > -0.05
-        assert abs(x - y) > 0.0999 or not over
-
-
-def test_points_that_hide_none_stay_where_they_are() -> None:
-    boxes = {"a": (3.0, 0.5, 0.6), "below": (3.0, 0.3, 0.4), "right": (3.2, 0.5, 0.6)}
-    assert apart(boxes, 0.1, 0.05) == {name: box[0] for name, box in boxes.items()}
-    both = apart(boxes | {"same": (3.0, 0.5, 0.6)}, 0.1, 0.05)
-    assert (both["a"], both["same"]) == pytest.approx((2.95, 3.05)) and both["below"] == 3.0
-
-
-def test_a_point_is_pushed_only_by_those_on_its_height() -> None:
-    boxes = {"low": (3.0, 0.1, 0.2), "whole": (3.05, 0.1, 0.9), "high": (3.12, 0.8, 0.9)}
-    found = apart(boxes, 0.1, 0.05)
-    assert found["whole"] - found["low"] == pytest.approx(0.1, abs=1e-3)
-    assert found["high"] - found["whole"] == pytest.approx(0.1, abs=1e-3)
-    assert apart({name: boxes[name] for name in ("low", "high")}, 0.2, 0.05) == {"low": 3.0, "high": 3.12}
+    assert list(bar.get_xdata()) == pytest.approx([low, high]) and bar.get_linewidth() < 1
 
 
 def test_grid_figure_has_means_and_white_cells(builder: Builder) -> None:

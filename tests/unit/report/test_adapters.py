@@ -96,8 +96,8 @@ def test_two_recipes_of_one_method_are_neighbours_in_the_order_of_kinds(study: B
 def test_runs_at_the_majority_class_are_flagged_with_their_number(study: Builder) -> None:
     made = Made(study, "adapters")
     assert "n=3 †‡ |" in made.line("qlora_published") and "‡" not in made.line("lora")
-    assert made.notes("† movie_sentiment, qlora_published, minilm: 3 of 3 runs predict one class only")
-    assert made.notes("‡ movie_sentiment, qlora_published, minilm: 3 of 3 runs", "(0.550)")
+    assert made.note("† runs that predict one class only", "movie_sentiment: minilm `qlora_published` 3 of 3")
+    assert made.note("‡ by mean accuracy no better", "movie_sentiment (0.550): minilm `qlora_published`")
     row = made.row(task="boolq", method="qlora_published")
     assert (row["degenerate_runs"], bool(row["at_or_below_majority"])) == (3, True)
 
@@ -117,7 +117,6 @@ def test_a_prompt_is_judged_by_the_rows_that_it_answered(builder: Builder) -> No
     ):
         assert (made.cells(start)["Rows"], made.cells(start)["Score"]) == (rows, score)
     assert made.notes("scored on different numbers of rows", "`lora` 1,000 and `in_context` 100")
-    assert made.note("95 % Wilson half-width", "boolq 1,000 rows (±0.031) and boolq 100 rows (±0.09")
 
 
 def test_samples_of_one_size_may_have_several_majority_rates(builder: Builder) -> None:
@@ -136,8 +135,6 @@ def test_one_sample_for_all_has_one_majority_class(builder: Builder) -> None:
     assert "| majority class |  | 0.550 |" in made.section("mrpc, minilm")
     # A decoder without examples has one run: its uncertainty is that of the rows.
     assert "| shots_0 | 0 examples | 0.580 (n=1) | – | 200 |" in made.section("mrpc, smollm2")
-    note = made.note("Above the majority class, which however lies in their interval over rows")
-    assert "`shots_0` (mrpc, smollm2)" in note and "shots_4" not in note and "qlora" not in note
 
 
 def test_the_interval_over_rows_is_of_accuracies_alone(builder: Builder) -> None:
@@ -178,7 +175,7 @@ def test_protocols_have_a_name(builder: Builder, rates: list[float], words: str)
 def test_failed_runs_are_listed_and_keep_their_row(study: Builder) -> None:
     study.adapter("minilm", "boolq", 0, 0.0, Prefix(), hub=MINILM, status="failed")
     made = Made(study, "adapters")
-    assert made.notes("Failed run: finetune minilm on boolq, prefix, seed 0 (out of memory)")
+    assert "| minilm on boolq | prefix | 0 | failed | out of memory |" in made.section("Runs without a result")
     assert made.row(method="prefix")["n"] == 0 and pd.isna(made.row(method="prefix")["median"])
     assert "| – (n=0) | – |" in made.line("prefix")
 
@@ -186,7 +183,7 @@ def test_failed_runs_are_listed_and_keep_their_row(study: Builder) -> None:
 @pytest.mark.parametrize("table", ["adapters", "lora_grid", "vs_published"])
 def test_nothing_finished_still_gives_a_table(builder: Builder, table: str) -> None:
     builder.adapter("minilm", "boolq", 0, 0.0, Lora(), hub=MINILM, status="failed")
-    assert Made(builder, table).notes("Failed run: finetune minilm on boolq, lora")
+    assert "| minilm on boolq | lora | 0 | failed |" in Made(builder, table).text
     results = collected(builder)
     for figure, what in (("adapters", "run of an adapter"), ("lora_grid", "run of a grid")):
         with pytest.raises(UserError, match=f"no finished {what}"):
@@ -219,7 +216,7 @@ def test_a_grid_is_ranks_by_alphas_with_empty_cells(builder: Builder) -> None:
     failed = made.row(rank=4, alpha=32)
     assert failed["n"] == 0 and pd.isna(failed["median"])
     assert made.frame[(made.frame["rank"] == 64) & (made.frame["alpha"] == 8)].empty
-    assert "0.000" not in made.text and len(made.notes("Failed run")) == 3
+    assert "0.000" not in made.text and made.section("Runs without a result").count("| failed |") == 3
 
 
 def test_the_best_cell_is_called_optimistic(builder: Builder) -> None:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from statistics import fmean, median
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
-from report_experiment import MINILM, SHAPE, Builder, collected
+from report_experiment import MINILM, Builder, collected
 from report_made import Made, check_files
 from report_made import drawn as figure_of
 from scipy import stats
 
-from electralab.config import FullFinetuning, Shape
+from electralab.config import FullFinetuning
 from electralab.errors import UserError
 from electralab.report.figures.style import house_style
 from electralab.report.make import make_figure, make_table
-from electralab.report.results import Results
 
 EIGHT = {
     **{"cola": 0.30, "sst2": 0.85, "mrpc": 0.80, "stsb": 0.82},
@@ -44,7 +42,7 @@ def test_one_seed_has_no_interval_and_says_so(builder: Builder) -> None:
     builder.glue("minilm", {"sst2": 0.85}, seeds=(0,), hub=MINILM)
     made = Made(builder, "downstream")
     assert "0.850 (n=1)" in made.line("minilm")
-    assert "One seed gives no interval" in made.text
+    assert "one seed has no interval" in made.text
     assert pd.isna(made.row(model="minilm", task_id="sst2")["low"])
 
 
@@ -63,7 +61,7 @@ def test_averages_by_hand_and_only_where_every_task_is_there(builder: Builder) -
     assert nine["mean"] == pytest.approx((sum(EIGHT.values()) + 0.5 + 8 * 0.002 / 3) / 9)
     assert set(made.frame.loc[made.frame["task_id"].isin(("glue8", "glue9")), "model"]) == {"minilm", "bert"}
     assert set(made.frame.loc[made.frame["task_id"] == "glue9", "model"]) == {"bert"}
-    assert "no wnli" in made.note("`glue8` is the mean")
+    assert "`glue8` is the paper's, without wnli" in made.note("averages")
 
 
 def test_a_task_of_the_hub_is_called_by_its_name_in_glue_unless_it_has_a_twin(builder: Builder) -> None:
@@ -92,14 +90,14 @@ def test_mnli_is_matched_mismatched_and_ax(builder: Builder) -> None:
     assert "mnli, AX (MCC)" in made.text
 
 
-def test_second_metrics_stand_in_the_list_of_cells(builder: Builder) -> None:
+def test_second_metrics_stand_in_a_grid_of_their_own(builder: Builder) -> None:
     builder.finetune("minilm", "mrpc", 0, 0.80, glue="mrpc", hub=MINILM, f1=0.86)
     builder.finetune("minilm", "stsb", 0, 0.82, glue="stsb", hub=MINILM, pearson=0.83)
     made = Made(builder, "downstream")
     assert made.row(task_id="mrpc", metric="f1")["median"] == 0.86
     assert made.row(task_id="stsb", metric="pearson")["median"] == 0.83
-    assert "F1" not in made.section("GLUE\n")
-    assert "stsb (Spearman)" in made.section("GLUE\n")
+    assert "F1" not in made.section("GLUE\n") and "mrpc (F1)" in made.section("GLUE's second metrics")
+    assert "stsb (Spearman)" in made.section("GLUE\n") and "majority" not in made.section("GLUE's second")
 
 
 def test_degenerate_runs_are_flagged_in_the_cell_and_below(builder: Builder) -> None:
@@ -107,17 +105,17 @@ def test_degenerate_runs_are_flagged_in_the_cell_and_below(builder: Builder) -> 
         builder.finetune("minilm", "rte", seed, 0.58, glue="rte", hub=MINILM, degenerate=seed == 0)
         builder.finetune("minilm", "sst2", seed, 0.80, glue="sst2", hub=MINILM)
     made = Made(builder, "downstream")
-    assert made.section("GLUE\n").count("†") == 1
-    assert made.note("† rte, minilm: 1 of 3 runs predict one class only")
+    assert made.text.split("**Read")[0].count("†") == 1
+    assert made.note("† runs that predict one class only", "rte: minilm `full` 1 of 3.")
     assert made.row(task_id="rte")["degenerate_runs"] == 1
 
 
 def test_wnlis_majority_trap_is_named(builder: Builder) -> None:
     builder.glue("minilm", {"wnli": 0.5, "rte": 0.5, "sst2": 0.9}, hub=MINILM)
     made = Made(builder, "downstream")
-    assert made.section("GLUE\n").count("‡") == 2
-    assert "majority trap" in made.note("‡ wnli", "(0.550)", "minilm")
-    assert "trap" not in made.note("‡ rte")
+    assert made.text.split("**Read")[0].count("‡") == 2
+    note = made.note("‡ by mean accuracy no better", "wnli (0.550): minilm `full`", "rte (0.550)")
+    assert "majority trap" in note
     assert bool(made.row(task_id="wnli")["at_or_below_majority"])
 
 
@@ -140,20 +138,20 @@ def test_other_tasks_are_never_called_glue(builder: Builder) -> None:
     builder.whole_experiment((0.25,))
     made = Made(builder, "downstream")
     assert made.text.startswith("# Downstream tasks\n")
-    assert "GLUE" not in made.text.replace("None of these tasks is GLUE's", "")
-    for row in ("tiny, generator 25 %", "control without", "random initialisation", "TF-IDF", "majority class"):
+    assert "GLUE" not in made.text
+    for row in ("tiny g25", "tiny_plain g25 (control)", "random initialisation", "TF-IDF", "majority class"):
         assert made.line(row)
     builder.glue("minilm", {"sst2": 0.9}, hub=MINILM)
     made = Made(builder, "downstream")
     assert "boolq" not in made.section("GLUE\n") and "boolq" in made.section("Other tasks")
-    assert "sst2" not in made.section("Other tasks")
+    assert "sst2" not in made.section("Other tasks").split("**Read")[0]
 
 
 def test_failed_runs_are_listed(builder: Builder) -> None:
     builder.glue("minilm", {"sst2": 0.9}, seeds=(0, 1), hub=MINILM)
     builder.finetune("minilm", "sst2", 2, 0.0, glue="sst2", hub=MINILM, status="failed")
     made = Made(builder, "downstream")
-    assert made.note("Failed run: finetune minilm on sst2", "out of memory")
+    assert "| minilm on sst2 | full | 2 | failed | out of memory |" in made.section("Runs without a result")
     assert made.row(task_id="sst2")["n"] == 2
 
 
@@ -161,118 +159,37 @@ def test_snapshots_are_rows_of_their_own_and_of_no_size(builder: Builder) -> Non
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "boolq", 0, 0.7)
     builder.finetune("tiny-g25-at6.25", "boolq", 0, 0.6, snapshot=0.0625)
-    assert "0.600" in Made(builder, "downstream").line("tiny, generator 25 %, after 6.25 % of its steps")
-    assert list(Made(builder, "generator_size").frame["row"].unique()) == ["25 %", "majority class"]
+    assert "0.600" in Made(builder, "downstream").line("tiny g25 at 6.25 %")
+    assert list(Made(builder, "generator_size").frame["row"].unique()) == ["tiny g25", "majority class"]
 
 
 def test_differences_of_the_bootstrap_are_said(builder: Builder) -> None:
     gold = np.random.default_rng(0).integers(2, size=500)
     for model, right in (("a", 0.9), ("b", 0.7), ("c", 0.7)):
         given = np.where(np.random.default_rng(ord(model)).random(500) < right, gold, 1 - gold)
-        builder.finetune(model, "sst2", 0, right, glue="sst2", hub=f"x/{model}", predictions=(gold, given))
+        for seed in (0, 1):
+            known = {"glue": "sst2", "hub": f"x/{model}", "predictions": (gold, given)}
+            builder.finetune(model, "sst2", seed, right, **known)
     note = Made(builder, "downstream").note("**sst2:**")
-    assert "a better than b (+0." in note and "a better than c (+0." in note
-    assert "no difference shown in 1 of 3 pairs" in note
+    assert "A better than c by 0." in note and "a better than b by 0." in note
+    assert "no difference shown in 1 of 3 pairs of models" in note
+
+
+def test_one_seed_gives_no_verdict_between_models(builder: Builder) -> None:
+    gold = np.random.default_rng(0).integers(2, size=500)
+    for model, given in (("a", gold), ("b", 1 - gold)):
+        builder.finetune(model, "sst2", 0, 0.5, glue="sst2", hub=f"x/{model}", predictions=(gold, given))
+    note = Made(builder, "downstream").note("**sst2:**")
+    assert "better" not in note and "No difference shown in 1 of 1 pairs" in note
 
 
 @pytest.mark.parametrize("table", ["downstream", "vs_published"])
 def test_nothing_finished_still_gives_a_table(builder: Builder, table: str) -> None:
     builder.finetune("minilm", "sst2", 0, 0.9, glue="sst2", hub=MINILM, status="failed")
-    assert "Failed run: finetune minilm on sst2" in Made(builder, table).text
+    assert "| minilm on sst2 | full | 0 | failed |" in Made(builder, table).text
     results = collected(builder)
     with pytest.raises(UserError, match="no finished fine-tuning"):
         make_figure("downstream", results, results.folder / "f")
-
-
-# --- beside published results -----------------------------------------------------------------------------------
-
-
-def test_a_released_model_meets_its_own_published_rows(builder: Builder) -> None:
-    builder.glue("small", {"sst2": 0.91}, hub=SMALL)
-    made = Made(builder, "vs_published")
-    row = made.row(system="google_electra")
-    assert row["published"] == 0.912 and row["comparable"] == "yes"
-    assert row["difference"] == pytest.approx(0.91 - 0.912)
-    test = made.frame[made.frame["split"] == "test"]
-    assert len(test) == 2 and (test["comparable"] == "no").all() and test["why"].str.contains("test split").all()
-    assert "electra-small" in SMALL and not made.frame["their_model"].str.contains("OWT").any()
-
-
-def test_hub_ids_match_whoever_owns_them(builder: Builder) -> None:
-    builder.glue("distil", {"cola": 0.5, "mnli": 0.8}, hub="distilbert-base-uncased")
-    made = Made(builder, "vs_published")
-    cola = made.row(task_id="cola")
-    assert (cola["published"], cola["comparable"]) == (0.513, "roughly")
-    assert "not stated" in made.row(task_id="mnli")["why"] and made.row(task_id="mnli")["comparable"] == "no"
-
-
-@pytest.mark.parametrize(
-    ("known", "why"),
-    [
-        ({"official_train_rows": 67_349.0}, "ours is trained on 3,000 of 67,349 train rows"),
-        ({"official_validation_rows": 872.0, "rows": 800}, "ours is scored on 800 of 872 validation rows"),
-        ({"degenerate": True}, "ours has degenerate runs"),
-    ],
-)
-def test_what_forbids_a_comparison(builder: Builder, known: dict[str, Any], why: str) -> None:
-    builder.glue("small", {"sst2": 0.91}, hub=SMALL, **known)
-    row = Made(builder, "vs_published").row(system="google_electra")
-    assert (row["comparable"], row["why"]) == ("no", why)
-
-
-def test_few_seeds_make_it_rough(builder: Builder) -> None:
-    builder.glue("small", {"sst2": 0.91}, seeds=(0,), hub=SMALL)
-    row = Made(builder, "vs_published").row(system="google_electra")
-    assert (row["comparable"], row["why"]) == ("roughly", "ours has 1 seed")
-
-
-def test_another_model_stands_beside_electra_small_for_scale(builder: Builder) -> None:
-    builder.glue("minilm", EIGHT, hub=MINILM)
-    frame = Made(builder, "vs_published").frame
-    assert set(frame["system"]) == {"google_electra", "electra_paper"}
-    assert (frame["comparable"] == "no").all() and frame["why"].str.contains("another model").all()
-    average = frame[frame["task_id"] == "glue8"]
-    assert list(average["published"]) == [0.799]  # not the partly trained ones
-    assert average["difference"].iloc[0] == pytest.approx(sum(EIGHT.values()) / 8 - 0.799)
-
-
-def electra_small(builder: Builder, monkeypatch: pytest.MonkeyPatch, shape: Shape) -> pd.DataFrame:
-    monkeypatch.setattr("report_experiment.SHAPE", shape)
-    builder.pretrain(0.25, 0)
-    builder.glue("tiny-g25", {"sst2": 0.85})
-    builder.glue("tiny_random", {"sst2": 0.6}, untrained=True)
-    return Made(builder, "vs_published").frame
-
-
-def test_our_electra_small_meets_every_electra_small(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = electra_small(builder, monkeypatch, Shape())
-    assert {"google_electra", "rc2020_electra", "electra_pytorch", "junnyu", "lmtuners"} <= set(frame["system"])
-    assert set(frame["model"]) == {"tiny-g25"}
-    assert (frame["comparable"] == "no").all() and frame["why"].str.contains("pretrained on `prose`, 1,400 steps").all()
-
-
-def test_another_shape_is_another_model(builder: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = electra_small(builder, monkeypatch, SHAPE)
-    assert len(frame) == 2 and frame["why"].str.startswith("another model").all()
-
-
-def test_without_glue_one_line_says_so(builder: Builder) -> None:
-    builder.whole_experiment((0.25,))
-    made = Made(builder, "vs_published")
-    assert "No GLUE task was fine-tuned in this experiment" in made.text
-    assert made.frame.empty and "| " not in made.text
-
-
-@pytest.mark.parametrize("damage", ["missing", "empty", "other table"])
-def test_damaged_published_results_are_named(builder: Builder, damage: str) -> None:
-    builder.glue("minilm", {"sst2": 0.9}, hub=MINILM)
-    folder = collected(builder).folder
-    published = folder / "published.csv"
-    if damage != "missing":
-        published.write_text("" if damage == "empty" else "a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"published\.csv") as caught:
-        make_table("vs_published", Results(folder, published), folder / "t")
-    assert "\n" not in str(caught.value) and not (folder / "t.csv").exists()
 
 
 # --- the figure -------------------------------------------------------------------------------------------------
@@ -294,6 +211,8 @@ def test_figure_draws_means_and_published_values(builder: Builder) -> None:
     assert labels[0] == "cola (MCC)" and labels[-1] == "wnli" and len(labels) == 10
     means = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "o" and len(line.get_xdata())]
     assert means[:2] == pytest.approx([0.30 + 0.002 / 3, 0.85 + 0.002 / 3])
+    rates = {line.get_xdata()[0] for line in panel.lines if line.get_label() == "majority class"}
+    assert rates == {0.0, 0.55}
     diamonds = [line.get_xdata()[0] for line in panel.lines if line.get_label() == "ELECTRA-Small-OWT, published"]
     assert diamonds == [0.568, 0.883, 0.874, 0.868, 0.883, 0.789, 0.879, 0.685]
 

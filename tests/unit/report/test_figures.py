@@ -91,8 +91,8 @@ def test_training_curves_draw_the_data(tmp_path: Path) -> None:
     assert len(bold) == 6
     frame = results.detail("curves")
     expected = frame[(frame["model"] == "tiny-g12.5") & (frame["step"] == 1400)]["rtd_auc"].mean()
-    assert np.asarray(bold["generator 12.5 %"].get_ydata())[-1] == pytest.approx(expected)
-    assert bold["control without the extensions, 25 %"].get_linestyle() == "--"
+    assert np.asarray(bold["tiny g12.5"].get_ydata())[-1] == pytest.approx(expected)
+    assert bold["tiny_plain g25 (control)"].get_linestyle() == "--"
 
 
 def test_generator_size_bars_and_hollow_points(tmp_path: Path) -> None:
@@ -115,6 +115,29 @@ def test_task_panels_share_a_scale_and_name_the_synthetic_one(tmp_path: Path) ->
         "word_order (synthetic)",
     ]
     assert len({panel.get_ylim() for panel in panels}) == 1
+
+
+def test_nothing_is_shifted_along_the_size_axis(tmp_path: Path) -> None:
+    for panel in drawn("generator_size", made(five_sizes, tmp_path)).axes:
+        places = {
+            float(x) for line in panel.lines if line.get_marker() not in ("", "None", None) for x in line.get_xdata()
+        }
+        assert places <= {12.5, 25.0, 50.0, 75.0, 100.0}
+
+
+def test_what_needs_no_model_is_grey_or_black_everywhere(tmp_path: Path) -> None:
+    results = made(five_sizes, tmp_path)
+    neutral = {"#000000", "#6E6E6E", "#A0A0A0"}
+    for name in ("downstream", "generator_size"):
+        found = {}
+        for panel in drawn(name, results).axes:
+            found |= {line.get_label(): line.get_color() for line in panel.lines}
+        assert {"TF-IDF + linear model", "majority class", "random initialisation"} <= set(found)
+        controls = [label for label in found if "control" in label]
+        assert controls
+        for label in ("TF-IDF + linear model", "majority class", "random initialisation", *controls):
+            assert found[label] in neutral
+        assert found.get("tiny g25", SERIES[0]) in SERIES
 
 
 def test_colours_are_okabe_and_itos() -> None:

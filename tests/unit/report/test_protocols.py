@@ -153,7 +153,9 @@ def test_the_majority_class_stands_below_both_scores(builder: Builder) -> None:
     run(builder, "boolq", 0, 0.55, with_rates(Lora(), [1e-3]), method="lora", degenerate=True)
     run(builder, "boolq", 0, 0.70, with_rates(Lora(), BUDGET), method="lora_tuned")
     boolq = Made(builder, "protocols")
-    assert "0.550 (n=1) †‡" in boolq.section("boolq") and boolq.note("‡ boolq, lora, minilm: 1 of 1 runs")
+    assert "0.550 (n=1) †‡" in boolq.section("boolq") and boolq.note(
+        "‡ by mean accuracy", "boolq (0.550): minilm `lora`"
+    )
 
 
 @pytest.mark.parametrize(
@@ -204,12 +206,15 @@ def test_seeds_are_paired_and_failed_runs_keep_their_row(builder: Builder) -> No
     assert "| +0.100 (n=1) |" in made.section("boolq")
     failed = made.row(task="policy_qa")
     assert failed["budget_n"] == 0 and pd.isna(failed["difference"])
-    assert "| – (n=0) | – |" in made.section("policy_qa") and made.note("Failed run: finetune minilm on policy_qa")
+    assert (
+        "| – (n=0) | – |" in made.section("policy_qa")
+        and "| minilm on policy_qa | lora_tuned | 0 | failed |" in made.text
+    )
 
 
 def test_the_table_of_adapters_points_here(builder: Builder) -> None:
     study(builder, names=("lora",))
     made = Made(builder, "adapters")
     assert made.note("in the table `protocols`") and len(made.frame) == 2, "they are all there is"
-    builder.adapter("minilm", "movie_sentiment", 0, 0.7, Lora(rank=4), method="another")
+    builder.adapter("minilm", "movie_sentiment", 0, 0.7, Lora(rank=4), method="another", hub=MINILM)
     assert list(Made(builder, "adapters").frame["method"]) == ["another"], "they have a table of their own"

@@ -36,18 +36,19 @@ def test_best_trials_first_with_the_median_and_the_warning(made: Made) -> None:
     assert list(own["param.rank"])[:2] == [16, 32]
     scores = [0.70, 0.68, 0.74, 0.74, 0.71]
     overview = next(line for line in text.splitlines() if line.startswith("| sweep"))
-    assert [cell.strip() for cell in overview.split("|")][2:10] == [
+    assert [cell.strip() for cell in overview.split("|")][2:9] == [
         *("7", "5", "1", "1"),
-        *("0.740", "3", f"{median(scores):.3f}", "0.680"),
+        *("0.740", f"{median(scores):.3f}", "0.680"),
     ]
-    assert "| 1 | 3 | 0.740 | 61.0 | 0.0005 | 16 | cosine |" in text
+    assert made.note("**sweep:** best 0.740 with learning_rate 0.0005, rank 16, schedule cosine; median of 5 0.710")
+    assert "| 3 | 0.740 | 61.0 | 0.0005 | 16 | cosine |" in text
     assert "chosen among the trials on the rows that it is scored on" in text
 
 
 def test_failed_and_pruned_trials_are_listed_and_in_no_median(made: Made) -> None:
     frame, text = made.frame, made.text
-    assert "- sweep: failed, and in no median: trial 2." in text
-    assert "- sweep: stopped early, and in no median: trial 4." in text
+    assert "- Failed, and in no median: sweep trial 2; small trial 0." in text
+    assert "- Stopped early, and in no median: sweep trial 4." in text
     assert frame.loc[frame["status"] != "ok", "place"].isna().all()
 
 
@@ -59,18 +60,18 @@ def test_importances_are_shown_largest_first(made: Made) -> None:
         "rank",
         "schedule",
     ]
-    assert "| learning_rate | 60.0 |" in section and "importances from 5 trials of 3 options are rough" in text
+    assert "| learning_rate | 60.0 |" in section and "Importances are rough: sweep (5 trials of 3 options)" in text
 
 
 def test_a_search_without_a_finished_trial_still_has_its_line(made: Made) -> None:
     text = made.text
-    assert "| small | 1 | 0 | 0 | 1 | – | – | – | – |" in text
-    assert "- small: no trial is finished." in text and "small: best trials" not in text
+    assert "| small | 1 | 0 | 0 | 1 | – | – | – |" in text
+    assert "- **small:** no trial is finished." in text and "small: best trials" not in text
 
 
 def test_one_seed_for_all_trials_is_said(made: Made) -> None:
     text = made.text
-    assert "sweep: every trial has seed 0" in text and "small: every trial" not in text
+    assert "One seed for all trials (sweep seed 0)" in text
 
 
 @pytest.mark.parametrize(

@@ -23,16 +23,18 @@ def whole(builder: Builder) -> Builder:
 
 
 @pytest.mark.parametrize("name", OF_PRETRAINING)
-def test_a_table_is_a_title_a_paragraph_and_a_grid(whole: Builder, name: str) -> None:
+def test_a_table_is_a_title_what_held_and_narrow_grids(whole: Builder, name: str) -> None:
     made = Made(whole, name)
     lines = made.text.splitlines()
-    assert lines[0].startswith("# ")
-    for words in ("seeds 0 and 1", "torch 2.13.0", "cpu", "constructed", "position_aware_init and unigram_warmup"):
-        assert words in lines[2]
+    assert lines[0].startswith("# ") and lines[2].startswith("- ")
+    for words in ("seeds 0 and 1", "torch 2.13.0", "cpu", "constructed"):
+        assert words in lines[-1]
+    assert made.note("position_aware_init and unigram_warmup", "`tiny_plain`")
     grids = [block for block in made.text.split("\n\n") if block.startswith("| ")]
     for grid in grids:
         assert len({row.count(" | ") for row in grid.splitlines()}) == 1
-    assert grids
+        assert grid.splitlines()[0].count(" | ") < 9
+    assert grids and len(made.text.split("**Read with care.**")[1].split("**How")[0].split("\n- ")) <= 7
 
 
 def test_pretraining_means_and_pooled_interval(whole: Builder) -> None:
@@ -53,23 +55,23 @@ def test_pretraining_shows_the_control_as_such(whole: Builder) -> None:
     made = Made(whole, "pretraining")
     control = made.row(model="tiny_plain-g25", metric="rtd_auc")
     assert bool(control["control"]) and pd.isna(control["extensions"]) and pd.isna(control["low"])
-    assert "n=1: no interval" in made.line("control without the extensions, 25 %")
-    assert "control without the extensions" in made.note("Not learnt")
+    assert "5.450 (n=1)" in made.line("tiny_plain g25 (control)")
+    assert "by tiny_plain g25 (control)" in made.note("not learnt, with an AUC of at most 0.55")
 
 
 def test_no_control_is_named_where_nothing_is_extended(builder: Builder) -> None:
     builder.pretrain(0.25, 0, control=True)
     made = Made(builder, "pretraining")
     assert "control" not in made.text
-    assert "without extensions" in made.text.splitlines()[2]
+    assert made.note("without extensions")
 
 
 def test_overlapping_sizes_are_not_ordered(builder: Builder) -> None:
     for size, values in {0.125: (0.80, 0.81), 0.25: (0.74, 0.75), 0.5: (0.745, 0.755)}.items():
         for seed, value in enumerate(values):
             builder.pretrain(size, seed, rtd_auc=value)
-    note = Made(builder, "pretraining").note("own generator, these sizes cannot be ordered")
-    assert note.endswith("overlap: 25 % and 50 %.")
+    note = Made(builder, "pretraining").note("cannot be ordered")
+    assert "by RTD AUC on the own generator neither tiny g25 and tiny g50" in note
 
 
 def test_separated_sizes_get_no_such_note(builder: Builder) -> None:
@@ -77,22 +79,22 @@ def test_separated_sizes_get_no_such_note(builder: Builder) -> None:
         for seed in (0, 1):
             builder.pretrain(size, seed, rtd_auc=value + 0.001 * seed)
     made = Made(builder, "pretraining")
-    assert not made.note("ordered", "own generator")
-    assert made.note("ordered", "unigram replacements")
+    note = made.note("ordered")
+    assert "own generator" not in note and "none by RTD AUC on unigram replacements" in note
 
 
 def test_single_seeds_cannot_be_ordered(builder: Builder) -> None:
     builder.pretrain(0.125, 0)
     builder.pretrain(0.25, 0)
-    note = Made(builder, "pretraining").note("ordered", "MLM loss")
-    assert "12.5 % and 25 %" in note and "one seed" in note
+    note = Made(builder, "pretraining").note("ordered")
+    assert "none by MLM loss, RTD AUC on the own generator and RTD AUC on unigram replacements" in note
 
 
 def test_loss_above_the_base_rate_entropy_is_said(builder: Builder) -> None:
     builder.pretrain(0.25, 0, rtd_loss=0.43, rtd_base_entropy=0.42)
     builder.pretrain(0.5, 0, rtd_loss=0.35, rtd_base_entropy=0.42)
     note = Made(builder, "pretraining").note("not below the base-rate entropy")
-    assert "25 %" in note and "50 %" not in note
+    assert "tiny g25" in note and "tiny g50" not in note
 
 
 @pytest.mark.parametrize("name", OF_PRETRAINING)
@@ -100,8 +102,9 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
     whole.pretrain(0.25, 7, status="failed", curve=False)
     whole.finetune("tiny-g25", "boolq", 7, 0.0, status="failed")
     made = Made(whole, name)
-    assert made.note("Failed run: pretrain tiny-g25", "seed 7", "NaN at step 300")
-    assert made.note("Failed run: finetune tiny-g25 on boolq", "out of memory")
+    failed = made.section("Runs without a result")
+    assert "| tiny-g25 | pretrain | 7 | failed | the loss became NaN at step 300 |" in failed
+    assert "| tiny-g25 on boolq | full | 7 | failed | out of memory |" in failed
     if name == "pretraining":
         assert made.row(model="tiny-g25", metric="rtd_auc")["n"] == 2
 
@@ -110,17 +113,16 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
 def test_all_failed_still_gives_a_table_that_says_so(builder: Builder, name: str) -> None:
     builder.pretrain(0.25, 0, status="failed", curve=False)
     text = Made(builder, name).text
-    assert "No finished pretrainings." in text and "Failed run: pretrain tiny-g25" in text
+    assert "No finished pretrainings." in text and "| tiny-g25 | pretrain | 0 | failed |" in text
 
 
 def test_where_pretraining_helped_and_where_not(whole: Builder) -> None:
     made = Made(whole, "generator_size")
-    sentiment = made.note("movie_sentiment: pretraining did not help at this scale")
-    assert "100 % (-0.011" in sentiment
-    probe = made.note("word_order (synthetic):", "pretraining helped at 12.5 % (+0.1")
-    assert "control without the extensions, 25 % (+0.011" in probe
-    assert made.note("movie_sentiment: TF-IDF + logistic regression (0.800) is above")
-    assert not made.note("word_order", "TF-IDF + logistic regression (", "above")
+    sentiment = made.note("**movie_sentiment:** Pretraining did not help at this scale (at best tiny g100 -0.011")
+    assert "TF-IDF + linear model 0.800 (above the interval of every model), majority class 0.550" in sentiment
+    probe = made.note("**word_order (synthetic):** Pretraining helped at tiny g12.5 +0.1")
+    assert "tiny_plain g25 (control) +0.011" in probe and "above the interval" not in probe
+    assert "Best of 7 models: tiny g12.5 0.661" in probe
 
 
 def test_worse_than_random_initialisation_is_said(builder: Builder) -> None:
@@ -128,17 +130,16 @@ def test_worse_than_random_initialisation_is_said(builder: Builder) -> None:
     for seed in (0, 1, 2):
         builder.finetune("tiny-g25", "boolq", seed, 0.55 + 0.001 * seed)
         builder.finetune("tiny_random", "boolq", seed, 0.75, untrained=True)
-    note = Made(builder, "generator_size").note("boolq: pretraining did not help at this scale")
-    assert "lower than random initialisation at 25 % (-0.199" in note
+    note = Made(builder, "generator_size").note("**boolq:** Pretraining did not help at this scale")
+    assert "lower than random initialisation at tiny g25 -0.199" in note
 
 
 def test_missing_control_is_said(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "boolq", 0, 0.9)
     made = Made(builder, "generator_size")
-    assert made.note("boolq: no finished control from random initialisation")
-    assert "helped" not in made.text
-    assert "random initialisation (never pretrained)" not in made.text
+    assert made.note("**boolq:** No finished control from random initialisation")
+    assert "helped" not in made.text and "| random initialisation" not in made.text
 
 
 def test_control_of_another_method_does_not_count(builder: Builder) -> None:
@@ -147,7 +148,7 @@ def test_control_of_another_method_does_not_count(builder: Builder) -> None:
         builder.finetune("tiny-g25", "boolq", seed, 0.9)
         builder.finetune("tiny_random", "boolq", seed, 0.5, untrained=True, method="tuned")
     made = Made(builder, "generator_size")
-    assert made.note("boolq, full: no finished control")
+    assert made.note("**boolq, full:** No finished control")
     assert {"full", "tuned"} <= set(made.frame["method"])
 
 
@@ -157,17 +158,17 @@ def test_control_of_another_shape_does_not_count(builder: Builder) -> None:
     for seed in (0, 1):
         builder.finetune("tiny-g25", "boolq", seed, 0.9)
         builder.finetune("another_random", "boolq", seed, 0.1, untrained=True, shape=wider)
-    assert Made(builder, "generator_size").note("boolq: no finished control")
+    assert Made(builder, "generator_size").note("**boolq:** No finished control")
     for seed in (0, 1):
         builder.finetune("tiny_random", "boolq", seed, 0.5, untrained=True)
-    assert "helped at 25 % (+0.400" in Made(builder, "generator_size").note("**boolq:**")
+    assert "helped at tiny g25 +0.400" in Made(builder, "generator_size").note("**boolq:**")
 
 
 def test_one_common_seed_gives_no_verdict(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "boolq", 0, 0.9)
     builder.finetune("tiny_random", "boolq", 0, 0.5, untrained=True)
-    assert "one common seed, no verdict at 25 % (+0.400)" in Made(builder, "generator_size").note("**boolq:**")
+    assert "One common seed, no verdict at tiny g25 +0.400 (" in Made(builder, "generator_size").note("**boolq:**")
 
 
 def test_degenerate_runs_are_marked(builder: Builder) -> None:
@@ -177,16 +178,16 @@ def test_degenerate_runs_are_marked(builder: Builder) -> None:
         builder.finetune("tiny-g25", "boolq", seed, 0.55, degenerate=seed < 2)
         builder.finetune("tiny-g50", "boolq", seed, 0.60 + 0.01 * seed)
     made = Made(builder, "generator_size")
-    assert "†" in made.line("25 %") and "†" not in made.line("50 %")
-    assert made.note("† boolq, 25 %: 2 of 3 runs predict one class only")
+    assert "†" in made.line("tiny g25", "Fine-tuned") and "†" not in made.line("tiny g50", "Fine-tuned")
+    assert made.note("† runs that predict one class only", "boolq: tiny g25 `full` 2 of 3.")
 
 
 def test_controls_and_baselines_stand_at_the_bottom(whole: Builder) -> None:
     made = Made(whole, "generator_size")
     frame = made.frame
     rows = list(dict.fromkeys(frame["row"]))
-    assert rows[:5] == ["12.5 %", "25 %", "50 %", "75 %", "100 %"]
-    assert [row.split()[0] for row in rows[5:]] == ["control", "random", "TF-IDF", "majority"]
+    assert rows[:5] == ["tiny g12.5", "tiny g25", "tiny g50", "tiny g75", "tiny g100"]
+    assert [row.split()[0] for row in rows[5:]] == ["tiny_plain", "random", "TF-IDF", "majority"]
     assert made.row(row="majority class", task="boolq")["mean"] == 0.55
 
 
@@ -194,7 +195,7 @@ def test_a_table_without_finetuning_says_so(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     made = Made(builder, "generator_size")
     assert "Nothing was fine-tuned" in made.text
-    assert set(made.frame["row"]) == {"25 %"}
+    assert set(made.frame["row"]) == {"tiny g25"}
     assert "no score" in Made(builder, "efficiency").text
 
 
@@ -206,7 +207,8 @@ def test_efficiency_recomputes_from_the_records(whole: Builder) -> None:
     assert row["mean"] == pytest.approx(np.mean(seeds))
     assert (row["low"], row["high"]) == pytest.approx(stats.t.interval(0.95, 2, np.mean(seeds), stats.sem(seeds)))
     assert row["score_tasks"] == "movie_sentiment;policy_qa;boolq"
-    assert made.note("No score with `full` for control without the extensions, 25 %")
+    assert made.note("No score with `full` for tiny_plain g25 (control)")
+    assert made.cells("tiny g50")["TFLOP (electra_paper)"] == "45.0"
 
 
 def test_efficiency_needs_every_task_of_the_set(builder: Builder) -> None:
@@ -220,13 +222,22 @@ def test_efficiency_needs_every_task_of_the_set(builder: Builder) -> None:
     frame = made.frame.set_index("model")
     assert frame.loc["tiny-g25", "mean"] == pytest.approx(0.7)
     assert pd.isna(frame.loc["tiny-g50", "mean"])
-    assert "50 %" in made.note("No score")
+    assert "tiny g50" in made.note("No score")
 
 
 def test_several_sweeps_are_told_apart(builder: Builder) -> None:
     for name in ("tiny", "wide"):
         builder.pretrain(0.25, 0, name=name)
-    assert list(dict.fromkeys(Made(builder, "pretraining").frame["row"])) == ["tiny, 25 %", "wide, 25 %"]
+    assert list(dict.fromkeys(Made(builder, "pretraining").frame["row"])) == ["tiny g25", "wide g25"]
+
+
+def test_a_page_is_the_same_in_markdown_and_html(whole: Builder) -> None:
+    made = Made(whole, "generator_size")
+    assert made.html.count("<tr>") == sum(line.startswith("| ") for line in made.text.splitlines()) - 2
+    for cell in made.cells("tiny g25", "Fine-tuned").values():
+        assert f">{cell}</td>" in made.html
+    assert "<b>boolq:</b>" in made.html and "<code>tiny</code>" in made.html and "**" not in made.html
+    assert "http" not in made.html and "<script" not in made.html
 
 
 def test_no_torch(whole: Builder) -> None:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import cycle, pairwise
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from electralab.report.figures.style import BLACK, GREY, WIDTH, bottom_legend, series_style
+from electralab.report.figures.style import (
+    BASELINE_LINES,
+    BLACK,
+    CONTROL_COLOR,
+    MAJORITY_LINE,
+    UNTRAINED_COLOR,
+    WIDTH,
+    bottom_legend,
+    series_style,
+)
 from electralab.report.published import SMALL, SMALL_RELEASED, full_finetunings
 from electralab.report.results import Results
-from electralab.report.runs import Runs
+from electralab.report.runs import MAJORITY, Runs
 from electralab.report.scores import ELSEWHERE, Score, scores
 
 NOTE = "point: mean over seeds; bar: its 95 % interval, none with one seed; hollow: has degenerate runs"
@@ -37,7 +46,7 @@ def figure(results: Results) -> Figure:
         raise results.nothing("finished fine-tuning of a whole model")
     shown = [score for score in scores(runs) if score.main and _models(runs, score)]
     models = [model for model in runs.finetuned_models if any(model in _models(runs, score) for score in shown)]
-    styles = {model: series_style(index) for index, model in enumerate(models)}
+    styles = _styles(runs, models)
     known = [_published_values(published, score) for score in shown]
     slots = [len(_models(runs, score)) + bool(values) for score, values in zip(shown, known)]
     tops = [sum(slots[:place]) + GAP * place for place in range(len(shown))]
@@ -47,7 +56,7 @@ def figure(results: Results) -> Figure:
     for model in models:  # the legend shows every model filled, in the order of the tables
         panel.plot([], [], markersize=7, linewidth=1.6, label=runs.title(model), **styles[model])
     for score, values, top, count in zip(shown, known, tops, slots):
-        _majority(panel, runs, score, top - 0.6, top + count - 0.4)
+        _floors(panel, runs, score, top - 0.6, top + count - 0.4)
         _published(panel, values, top)
         for slot, model in enumerate(_models(runs, score), start=bool(values)):
             _point(panel, runs, score, model, top + slot, styles[model])
@@ -55,6 +64,17 @@ def figure(results: Results) -> Figure:
     panel.set_xlabel("validation score")
     bottom_legend(drawn, [panel], 3, NOTE)
     return drawn
+
+
+def _styles(runs: Runs, models: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The palette for models; grey for those without the extensions and those never pretrained."""
+    trained = [model for model in models if model not in runs.random_models and not runs.is_control(model)]
+    styles = {model: series_style(index) for index, model in enumerate(trained)}
+    for model in set(models) - set(trained):
+        control = model not in runs.random_models
+        color, marker = (CONTROL_COLOR, "P") if control else (UNTRAINED_COLOR, "X")
+        styles[model] = {"color": color, "marker": marker, "linestyle": "-"}
+    return styles
 
 
 def _models(runs: Runs, score: Score) -> list[str]:
@@ -78,10 +98,15 @@ def _point(panel: Axes, runs: Runs, score: Score, model: str, height: float, loo
     panel.plot(summary.mean, height, markersize=7, markerfacecolor=face, markeredgewidth=1.4, **look)
 
 
-def _majority(panel: Axes, runs: Runs, score: Score, top: float, bottom: float) -> None:
+def _floors(panel: Axes, runs: Runs, score: Score, top: float, bottom: float) -> None:
+    """Baselines and the majority class, across the row of their task."""
+    for (method, name), style in zip(runs.baselines().items(), cycle(BASELINE_LINES)):
+        value = runs.baseline_score(score.cell.task, method, score.column)
+        if value is not None:
+            panel.plot([value, value], [top, bottom], color=BLACK, linestyle=style, linewidth=1.2, label=name)
     rate = runs.majority_score(score.cell.task, score.metric)
     if rate is not None and score.id not in ELSEWHERE:
-        panel.plot([rate, rate], [top, bottom], color=GREY, linestyle=":", linewidth=1.6, label="majority class")
+        panel.plot([rate, rate], [top, bottom], label=MAJORITY, **MAJORITY_LINE)
 
 
 def _published_values(published: pd.DataFrame, score: Score) -> dict[str, list[float]]:
@@ -111,4 +136,5 @@ def _rows(panel: Axes, shown: Sequence[Score], tops: Sequence[float], slots: Seq
     low, high = panel.get_xlim()
     panel.set_xlim(max(low, -1.0), min(high, 1.02))
     low, high = panel.get_xlim()
-    panel.set_xticks([tenth / 10 for tenth in range(math.ceil(low * 10), math.floor(high * 10) + 1)])
+    parts = 10 if high - low > 0.4 else 20
+    panel.set_xticks([part / parts for part in range(math.ceil(low * parts), math.floor(high * parts) + 1)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,21 +13,19 @@ from electralab.names import parse_model
 from electralab.report.figures.style import (
     BLACK,
     BLUE,
+    CONTROL_COLOR,
     GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
+    UNTRAINED_COLOR,
     VERMILLION,
     WIDTH,
     bottom_legend,
+    draw_floors,
 )
 from electralab.report.results import Results
-from electralab.report.runs import Cell, Runs
+from electralab.report.runs import UNTRAINED, Cell, Runs
 from electralab.report.statistics import Summary
 
-NOTE = "bars: 95 % interval over seeds; dots: seeds; hollow: one seed"
-SEEDS_BESIDE = 2.5  # seeds stand this far to the right of their mean, in units of the size axis
-DODGE = 1.0  # two quantities in one panel stand this far to either side of their size
+NOTE = "bars: 95 % interval over seeds; dashes: seeds; hollow: one seed"
 CONTROL = "control without the extensions"
 LINES = ("-", "--", "-.", ":")
 
@@ -80,28 +79,29 @@ def _mlm(panel: Axes, runs: Runs) -> None:
 
 def _detection(panel: Axes, runs: Runs) -> None:
     panel.set_title("RTD AUC")
-    _series(panel, runs, "rtd_auc", VERMILLION, "s", "AUC, own generator", -DODGE)
-    _series(panel, runs, "rtd_auc_unigram", GREEN, "^", "AUC, unigram replacements", DODGE)
+    _series(panel, runs, "rtd_auc", VERMILLION, "s", "AUC, own generator")
+    _series(panel, runs, "rtd_auc_unigram", GREEN, "^", "AUC, unigram replacements")
     panel.axhline(0.5, color=BLACK, linewidth=1, label="chance (AUC)")
 
 
-def _series(panel: Axes, runs: Runs, metric: str, color: str, marker: str, label: str, shift: float = 0) -> None:
+def _series(panel: Axes, runs: Runs, metric: str, color: str, marker: str, label: str) -> None:
     summaries = runs.summaries(metric)
     rows = runs.pretrained
     for index, sweep in enumerate(runs.sweeps):
         models = [model for model in runs.sizes(sweep) if model in summaries]
         named = label if len(runs.sweeps) == 1 else f"{label}, {sweep}"
         seeds = {m: list(rows.loc[rows["model"] == m, f"metric.{metric}"].dropna()) for m in models}
-        _points(panel, {m: summaries[m] for m in models}, seeds, color, marker, named, LINES[index % len(LINES)], shift)
+        _points(panel, {m: summaries[m] for m in models}, seeds, color, marker, named, LINES[index % len(LINES)])
     for model in runs.models:
         if runs.is_control(model) and model in summaries:
-            _control(panel, _size(model) + 2 * shift, summaries[model].mean, color)
+            _control(panel, _size(model), summaries[model].mean, color)
 
 
 def _control(panel: Axes, x: float, y: float, color: str) -> None:
-    """A cross in the colour of its quantity; the legend shows it once, in black."""
-    panel.plot(x, y, color=color, marker="X", markersize=8, linestyle="", markeredgecolor="white", markeredgewidth=0.5)
-    panel.plot([], [], color=BLACK, marker="X", markersize=7, linestyle="", label=CONTROL)
+    """A grey cross, its edge in the colour of its quantity."""
+    look: dict[str, Any] = {"color": CONTROL_COLOR, "marker": "X", "markersize": 8, "linestyle": ""}
+    panel.plot(x, y, markeredgecolor=color, **look)
+    panel.plot([], [], label=CONTROL, **look)
 
 
 def _points(
@@ -112,10 +112,9 @@ def _points(
     marker: str,
     label: str,
     line: str,
-    shift: float = 0,
 ) -> None:
-    """Means joined by a line, seeds as dots beside them, an interval where there is one, hollow where not."""
-    sizes = [_size(model) + shift for model in summaries]
+    """Means joined by a line, seeds as dots, an interval where there is one, hollow where not."""
+    sizes = [_size(model) for model in summaries]
     means = [summary.mean for summary in summaries.values()]
     panel.plot(sizes, means, color=color, marker=marker, markersize=5, linewidth=1.4, linestyle=line, label=label)
     for size, (model, summary) in zip(sizes, summaries.items()):
@@ -124,8 +123,8 @@ def _points(
             continue
         bar = [[summary.mean - summary.low], [summary.high - summary.mean]]
         panel.errorbar(size, summary.mean, bar, color=color, capsize=2.5, elinewidth=1)
-        beside = [size + SEEDS_BESIDE] * len(seeds[model])
-        panel.plot(beside, seeds[model], linestyle="", marker="o", markersize=2.2, color=color, alpha=0.7)
+        own = [size] * len(seeds[model])
+        panel.plot(own, seeds[model], linestyle="", marker="_", markersize=7, color=color, alpha=0.7)
 
 
 def _task(panel: Axes, runs: Runs, cell: Cell) -> None:
@@ -142,16 +141,10 @@ def _task(panel: Axes, runs: Runs, cell: Cell) -> None:
     for model in runs.random_models:
         summary = runs.random_score(cell, model)
         if summary is not None:
-            panel.axhline(summary.mean, color=ORANGE, linewidth=1.4, linestyle="--", label="random initialisation")
+            panel.axhline(summary.mean, color=UNTRAINED_COLOR, linewidth=1.4, linestyle="--", label=UNTRAINED)
             if summary.low is not None and summary.high is not None:
-                panel.axhspan(summary.low, summary.high, color=ORANGE, alpha=0.15, linewidth=0)
-    for method, name in runs.baselines().items():
-        score = runs.baseline_score(cell.task, method)
-        if score is not None:
-            panel.axhline(score, color=PURPLE, linewidth=1.4, linestyle="-.", label=name)
-    rate = runs.majority_score(cell.task, runs.metric(cell.task))
-    if rate is not None:
-        panel.axhline(rate, color=GREY, linewidth=1, linestyle=":", label="majority class")
+                panel.axhspan(summary.low, summary.high, color=UNTRAINED_COLOR, alpha=0.15, linewidth=0)
+    draw_floors(panel, runs, cell)
 
 
 def _axis_label(runs: Runs) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from electralab.files import atomic_write
+from electralab.report.runs import MAJORITY, Cell, Runs
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
     "#000000",
@@ -25,6 +27,10 @@ BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
 )
 SERIES = (SKY, BLUE, GREEN, ORANGE, VERMILLION, PURPLE)  # Okabe and Ito, 2008; yellow is too faint on white
 MARKERS = ("o", "s", "^", "D", "v", "P")
+# What needs no model and what was never pretrained have these looks in every figure, and no model has them.
+UNTRAINED_COLOR, CONTROL_COLOR = GREY, "#A0A0A0"
+BASELINE_LINES = ("-.", (0, (3, 1, 1, 1, 1, 1)))
+MAJORITY_LINE: Any = {"color": "#A0A0A0", "linestyle": ":", "linewidth": 1.6}
 WIDTH = 10.0  # inches: text of 9 points stays legible when a README shows it 900 pixels wide
 
 SETTINGS: Any = {
@@ -62,6 +68,26 @@ def series_style(index: int) -> dict[str, Any]:
         "marker": MARKERS[(index + index // len(SERIES)) % len(MARKERS)],
         "linestyle": ":" if dotted else "-",
     }
+
+
+def draw_floors(panel: Axes, runs: Runs, cell: Cell, *, majority: Sequence[float] = (), upright: bool = False) -> None:
+    """Lines of what needs no model, alike in every figure: baselines, and the majority class.
+
+    Args:
+        panel: where.
+        runs: the runs.
+        cell: whose task, and whose metric.
+        majority: what the majority class scores; that of the task where it is not given.
+        upright: the score runs along the other axis.
+    """
+    line = panel.axvline if upright else panel.axhline
+    for (method, name), style in zip(runs.baselines().items(), cycle(BASELINE_LINES)):
+        score = runs.baseline_score(cell.task, method)
+        if score is not None:
+            line(score, color=BLACK, linewidth=1.2, linestyle=style, label=name)
+    rate = runs.majority_score(cell.task, runs.metric(cell.task))
+    for score in majority or ([] if rate is None else [rate]):
+        line(score, label=MAJORITY, **MAJORITY_LINE)
 
 
 def bottom_legend(figure: Figure, axes: list[Axes], columns: int, title: str | None = None) -> None:

@@ -61,9 +61,8 @@ def _draw(panel: Axes, rows: pd.DataFrame, metric: str, runs: Runs, model: str, 
     if seeds > 1:
         for _, one in rows.groupby("seed"):
             panel.plot(one["x"], one[metric], color=color, linestyle=line, linewidth=0.7, alpha=0.55)
-    label = runs.label(model) if control else f"generator {runs.label(model)}"
     mean = rows.groupby("x")[metric].mean()
-    panel.plot(mean.index, mean, color=color, linestyle=line, linewidth=2, label=label)
+    panel.plot(mean.index, mean, color=color, linestyle=line, linewidth=2, label=runs.title(model))
 
 
 def _unit(most: float) -> tuple[float, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from electralab.report import footnotes
+from electralab.report import answers, footnotes
 from electralab.report.entries import (
     AS_PUBLISHED,
     IN_CONTEXT,
@@ -22,9 +22,8 @@ from electralab.report.published import qlora_collapse
 from electralab.report.rank_alpha import grid_methods
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Runs
-from electralab.report.tables.downstream import row_counts
-from electralab.report.tables.score_cells import difference_text, majority_notes, majority_scores, marks, score_text
-from electralab.report.text import count, divided, listing, number, percentage
+from electralab.report.tables.score_cells import difference_text, majority_scores, score_text
+from electralab.report.text import count, divided, listing, named, number, percentage
 
 
 def table(results: Results) -> Table:
@@ -39,9 +38,17 @@ def table(results: Results) -> Table:
     numbers = frame(every, _csv(runs))
     if not every:
         about = "No adapter, linear probe or prompt was run in this experiment: there is nothing to compare."
-        return Table("Adapters", about, numbers, [], footnotes.unfinished(runs))
-    sections = [part for place, own in grouped(every).items() for part in _sections(runs, *place, own)]
-    return Table("Adapters", _about(runs, every), numbers, sections, _notes(results, every))
+        return Table("Adapters", about, numbers, footnotes.failed(runs))
+    groups = grouped(every)
+    sections = [part for place, own in groups.items() for part in _sections(runs, *place, own)]
+    return Table(
+        "Adapters",
+        _about(runs, every),
+        numbers,
+        [*sections, *footnotes.failed(runs)],
+        _notes(results, every),
+        [_answer(runs, task, model, own) for (task, model), own in groups.items()],
+    )
 
 
 def _csv(runs: Runs) -> list[Column[Entry]]:
@@ -82,14 +89,47 @@ def _csv(runs: Runs) -> list[Column[Entry]]:
 def _about(runs: Runs, every: Sequence[Entry]) -> str:
     rows = runs.rows_of(entry.arm for entry in every)
     return (
-        f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: the mean over seeds, in brackets its 95 % "
-        "interval (Student t), and the number of seeds n; one seed gives no interval. "
-        "`Rows`: how many were scored. `Minus full`: mean of the differences to full fine-tuning on the seeds that "
-        "both have, with its interval over these seeds. Counts, bytes, seconds and memory are medians over seeds. "
-        "Training: seconds of all learning rates that a run tries. Inference: seconds "
-        "per 100 validation rows, as the recipe deploys the model, and with the adapter beside and folded into the "
-        "weights. A dash: not measured, or not possible."
+        f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: mean over "
+        "seeds, in brackets its 95 % interval (Student t), n seeds; one seed has no interval. `Minus full`: mean of "
+        "the differences to full fine-tuning on the seeds that both have, with its interval. Counts, bytes, seconds "
+        "and memory: medians over seeds. A dash: not measured, or not possible."
+        f"{footnotes.sampling(runs, [entry.arm for entry in every])}"
     )
+
+
+def _answer(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> str:
+    """What the methods give beside full fine-tuning, in one or two sentences."""
+    full = next((entry for entry in own if entry.kind == FULL and entry.score), None)
+    others = [entry for entry in own if entry.kind != FULL and entry.score]
+    where = f"**{task}, {runs.title(model)}:**"
+    if not others:
+        return f"{where} no finished run of an adapter."
+    best = max(others, key=_mean)
+    best_text = f"`{best.cell.method}` {score_text(best.score)}"
+    if full is None:
+        return f"{where} best is {best_text}."
+    by_verdict: dict[str, list[str]] = {}
+    for entry in others:
+        if entry.difference:
+            text = f"`{entry.cell.method}` {answers.signed(entry.difference)}"
+            by_verdict.setdefault(entry.difference.verdict, []).append(text)
+    parts = [f"{said} {listing(by_verdict[verdict])}" for verdict, said in VERDICTS.items() if verdict in by_verdict]
+    return (
+        f"{where} full fine-tuning {score_text(full.score)}, best adapter {best_text}. Minus full: {'; '.join(parts)}."
+    )
+
+
+def _mean(entry: Entry) -> float:
+    assert entry.score is not None, "only finished methods are compared"
+    return entry.score.mean
+
+
+VERDICTS = {
+    "higher": "better are",
+    "unclear": "no difference shown for",
+    "lower": "worse are",
+    "unknown": "one common seed, no verdict for",
+}
 
 
 def _sections(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> list[Section]:
@@ -106,7 +146,7 @@ def _score_columns(runs: Runs) -> list[Column[Entry]]:
     return [
         METHOD,
         Column("", lambda entry: _recipe(runs, entry), "Recipe", left=True),
-        Column("", lambda entry: f"{score_text(entry.score)}{marks(runs, entry.cell, entry.model)}", "Score"),
+        Column("", lambda entry: f"{score_text(entry.score)}{footnotes.mark(runs, entry.arm)}", "Score"),
         Column("", lambda entry: entry.difference, "Minus full", difference_text),
         Column("", lambda entry: runs.typical(entry.cell, entry.model, "metric.validation_rows"), "Rows", count),
         Column("", cost("trainable_parameters"), "Trained parameters", count),
@@ -120,7 +160,7 @@ COST: list[Column[Entry]] = [
     Column("", lambda entry: entry.stored_bytes, "Weights (MB)", divided(1e6, 1)),
     Column("", cost("adapter_bytes"), "Adapter (kB)", divided(1e3, 1)),
     Column("", cost("train_seconds"), "Training (s)", lambda seconds: number(seconds, 1)),
-    Column("", cost("cpu_seconds"), "CPU (s)", lambda seconds: number(seconds, 1)),
+    Column("", cost("cpu_seconds"), "CPU, whole run (s)", lambda seconds: number(seconds, 1)),
     Column("", lambda entry: _peak(entry), "Peak memory (MB)"),
     Column("", cost("inference_seconds"), "Inference (s)", number),
     Column("", cost("inference_seconds_unmerged"), "Adapter beside (s)", number),
@@ -141,44 +181,34 @@ def _recipe(runs: Runs, entry: Entry) -> str:
 
 def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     runs, arms = results.runs, [entry.arm for entry in every]
-    cells = list(dict.fromkeys(entry.cell for entry in every))
-    used = {entry.model for entry in every}
+    several = sorted({entry.reference for entry in every if entry.reference} - {FULL})
+    reference = f" `Minus full` is against {named(several)}." if several else ""
     notes = [
-        f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items() if model in used
-    ]
-    several = {entry.reference for entry in every} - {None, FULL}
-    if several:
-        notes.append(f"`Minus full` is against {listing(sorted(f'`{name}`' for name in several if name))}.")
-    notes += learning_rate_notes(runs, arms) + _as_published(runs, every) + _collapse(results, every)
-    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
-    notes += _not_above_majority(runs, every)
-    if of_protocols := sorted({method for *_, method in protocol_methods(runs)}):
-        named = listing([f"`{method}`" for method in of_protocols])
-        notes.append(f"Run with one learning rate or with several to choose from, in the table `protocols`: {named}.")
-    of_grids = sorted(set(grid_methods(runs).values()))
-    if of_grids:
-        notes.append(f"The methods of {listing([f'`{name}`' for name in of_grids])} stand in the table `lora_grid`.")
-    notes += _other_rows(runs, every)
-    notes.append(
         "`% of all` is over all parameters of the model with its head, 4-bit weights counted one by one. `Weights`: "
-        "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Peak memory is "
-        "that of the GPU where there is one, else of the whole process with Python and its libraries."
-    )
-    return notes + row_counts(runs, cells) + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
+        "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Training: "
+        "seconds of all learning rates that a run tries. Peak memory is that of the GPU where there is one, else of "
+        "the whole process with Python and its libraries. Inference: seconds per 100 validation rows, as the recipe "
+        f"deploys the model, and with the adapter beside and folded into the weights.{reference}"
+    ]
+    notes += [" ".join(said)] if (said := _as_published(runs, every) + _collapse(results, every)) else []
+    notes += [" ".join(said)] if (said := learning_rate_notes(runs, arms)) else []
+    notes += footnotes.marked(runs, arms)
+    elsewhere = [_of_protocols(runs), _of_grids(runs)]
+    notes += [" ".join(filter(None, elsewhere))] if any(elsewhere) else []
+    cells = list(dict.fromkeys(entry.cell for entry in every))
+    about_rows = _other_rows(runs, every) + footnotes.row_counts(runs, cells)
+    notes += [" ".join(about_rows)] if about_rows else []
+    return notes
 
 
-def _not_above_majority(runs: Runs, every: Sequence[Entry]) -> list[str]:
-    """Methods above the most frequent label by no more than the rows that they were scored on allow to say."""
-    found = []
-    for entry in every:
-        rate = runs.typical(entry.cell, entry.model, "metric.majority_rate")
-        if entry.over_rows is None or rate is None or runs.at_majority(entry.cell, entry.model):
-            continue
-        if entry.over_rows[0] <= rate:
-            found.append(f"`{entry.cell.method}` ({entry.cell.task}, {runs.title(entry.model)})")
-    if not found:
-        return []
-    return [f"Above the majority class, which however lies in their interval over rows: {listing(found)}."]
+def _of_protocols(runs: Runs) -> str:
+    methods = sorted({method for *_, method in protocol_methods(runs)})
+    return f"With one learning rate or with several, in the table `protocols`: {named(methods)}." if methods else ""
+
+
+def _of_grids(runs: Runs) -> str:
+    methods = sorted(set(grid_methods(runs).values()))
+    return f"The methods of {named(methods)} stand in the table `lora_grid`." if methods else ""
 
 
 def _other_rows(runs: Runs, every: Sequence[Entry]) -> list[str]:

@@ -61,13 +61,12 @@ def table(results: Results) -> Table:
         sections.append(section("Score", [line for line in scored if line.score], SCORE))
     return Table(
         "Efficiency",
-        f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} Cost is of one "
-        "pretraining (mean over seeds) without fine-tuning. FLOPs are counted, not measured, in two conventions: "
-        "`electra_paper` (that of google-research/electra) and `matmul_3x` (matrix products only, backward twice "
-        "forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs. " + _score_about(runs, methods),
+        f"{footnotes.measured(runs.pretrained, 'pretrainings')} Cost: mean over seeds of one pretraining, without "
+        f"fine-tuning. {_score_about(runs, methods)}",
         frame(scored, CSV),
-        sections,
-        [*_notes(runs, methods), *footnotes.unfinished(runs)],
+        [*sections, *footnotes.failed(runs)],
+        [*_notes(runs, methods), footnotes.extensions(runs)],
+        _answer(lines),
     )
 
 
@@ -82,7 +81,7 @@ def _line(runs: Runs, model: str) -> Line:
         flops = own[f"flops.{name}"].mean() if f"flops.{name}" in own else None
         cost[f"flops.{name}"] = flops
         cost[f"petaflop_s_days.{name}"] = None if flops is None else flops / PETAFLOP_S_DAY
-    return Line(runs.label(model), model, runs.is_control(model), cost | {"pretrainings": len(own)})
+    return Line(runs.title(model), model, runs.is_control(model), cost | {"pretrainings": len(own)})
 
 
 def _score_sets(runs: Runs) -> dict[str, list[str]]:
@@ -113,7 +112,7 @@ def _cost_columns(lines: Sequence[Line]) -> list[Column[Line]]:
     most = max((line.cost["flops.electra_paper"] or 0.0 for line in lines), default=0.0)
     unit, written = ("TFLOP", divided(1e12, 1)) if most < SMALL else ("pfs-days", divided(PETAFLOP_S_DAY, 3))
     return [
-        Column("", lambda line: line.label, "Generator size"),
+        Column("", lambda line: line.label, "Model"),
         Column("", _cost("parameters.discriminator"), "Discriminator parameters", count),
         Column("", _cost("parameters.generator"), "Generator parameters", count),
         Column("", _cost("parameters.total"), "Together (tied once)", count),
@@ -125,7 +124,7 @@ def _cost_columns(lines: Sequence[Line]) -> list[Column[Line]]:
 
 
 SCORE: list[Column[Scored]] = [
-    Column("", lambda row: row.line.label, "Generator size"),
+    Column("", lambda row: row.line.label, "Model"),
     Column("", lambda row: row.method, "Method", left=True),
     Column("", lambda row: row.score, "Score", with_interval),
 ]
@@ -152,6 +151,21 @@ CSV: list[Column[Scored]] = [
 # --- sentences ------------------------------------------------------------------------------------------------------
 
 
+def _answer(lines: Sequence[Line]) -> list[str]:
+    """The cheapest and the dearest pretraining."""
+    known = [line for line in lines if line.cost["flops.electra_paper"]]
+    if not known:
+        return []
+    cheap, dear = (choose(known, key=lambda line: line.cost["flops.electra_paper"]) for choose in (min, max))
+    ratio = dear.cost["flops.electra_paper"] / cheap.cost["flops.electra_paper"]
+    return [
+        f"{cheap.label} takes the fewest FLOPs ({duration(cheap.cost['cpu_seconds'])} of CPU time), {dear.label} "
+        f"{ratio:.2f} times as many ({duration(dear.cost['cpu_seconds'])}), by `electra_paper`."
+        if len(known) > 1
+        else f"{cheap.label}: {duration(cheap.cost['cpu_seconds'])} of CPU time."
+    ]
+
+
 def _score_about(runs: Runs, methods: Mapping[str, list[str]]) -> str:
     if not methods:
         return "No human-labelled task was fine-tuned in this experiment, so there is no score."
@@ -170,11 +184,15 @@ def _with_metric(task: str, metric: str) -> str:
 
 
 def _notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
-    notes = []
+    notes = [
+        "FLOPs are counted, not measured, in two conventions: `electra_paper` (that of google-research/electra) and "
+        "`matmul_3x` (matrix products only, backward twice forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs."
+    ]
     for method, tasks in methods.items():
-        without = [m for m in [*runs.models, *runs.random_models] if _mean_score(runs, m, method, tasks) is None]
+        every = [*runs.models, *runs.random_models]
+        without = [model for model in every if _mean_score(runs, model, method, tasks) is None]
         if without:
-            names = listing([runs.label(m) if m in runs.models else m for m in without])
+            names = listing([runs.title(model) for model in without])
             notes.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")
     own = runs.pretrained
     hardware = [

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from electralab.names import parse_model
-from electralab.report import footnotes
-from electralab.report.grid import Column, Section, Table, frame, summary_columns
+from electralab.report import answers, footnotes
+from electralab.report.grid import Column, Table, frame, grids, section, summary_columns
 from electralab.report.results import Results
-from electralab.report.runs import COMPARED, METRICS, Cell, Runs
+from electralab.report.runs import COMPARED, MAJORITY, METRICS, Cell, Runs
 from electralab.report.statistics import Summary, summarize
 from electralab.report.text import ABSENT, listing, number, with_interval
 
@@ -42,12 +42,18 @@ def table(results: Results) -> Table:
         raise results.nothing("pretraining run")
     lines = _lines(runs)
     measured = [Measured(line, quantity) for line in lines for quantity in line.of]
+    cells = runs.pretrained_cells
+    pretrained = [line for line in lines if any(metric in line.of for metric in COMPARED)]
+    sections = [section("Pretraining", pretrained, PRETRAINING)] if pretrained else []
+    if cells:
+        sections += grids("Fine-tuned", lines, MODEL, [_score_column(runs, cell) for cell in cells])
     return Table(
         "Generator size",
-        f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} {_finetuning_about(runs)}",
+        f"{footnotes.measured(runs.pretrained, 'pretrainings')}{_finetuning_about(runs)}",
         frame(measured, _csv(runs)),
-        [_section(runs, lines)],
-        [*_downstream_notes(runs), *_size_notes(runs), *footnotes.unfinished(runs)],
+        [*sections, *footnotes.failed(runs)],
+        _notes(runs),
+        [*answers.learnt(runs), *(answers.task_answer(runs, cell) for cell in cells)],
     )
 
 
@@ -57,7 +63,7 @@ def _lines(runs: Runs) -> list[Line]:
     # A sweep whose pretraining failed can still have fine-tuned models of an earlier run: list both.
     models = list(dict.fromkeys([*runs.models, *(model for found in summaries.values() for model in found)]))
     lines = [
-        Line(runs.label(model), model, {quantity: of[model] for quantity, of in summaries.items() if model in of})
+        Line(runs.title(model), model, {quantity: of[model] for quantity, of in summaries.items() if model in of})
         for model in models
     ]
     cells = runs.pretrained_cells
@@ -69,7 +75,7 @@ def _lines(runs: Runs) -> list[Line]:
         lines.append(_without_model(name, values))
     if cells:
         rates = {cell: runs.majority_score(cell.task, runs.metric(cell.task)) for cell in cells}
-        lines.append(_without_model("majority class", rates))
+        lines.append(_without_model(MAJORITY, rates))
     return lines
 
 
@@ -106,64 +112,49 @@ def _degenerate(runs: Runs, quantity: Quantity, model: str) -> int | None:
     return runs.degenerate_runs(quantity, model) if isinstance(quantity, Cell) and model else None
 
 
-def _section(runs: Runs, lines: list[Line]) -> Section:
-    quantities: list[Quantity] = [*COMPARED, *runs.pretrained_cells]
-    heads = ["MLM loss (nat)", "AUC, own generator", "AUC, unigram replacements"]
-    heads += [runs.cell_label(cell) for cell in runs.pretrained_cells]
-    rows = [[line.label, *(_text(runs, line, quantity) for quantity in quantities)] for line in lines]
-    return Section("", ["Generator size", *heads], rows)
+MODEL: Column[Line] = Column("", lambda line: line.label, "Model")
+PRETRAINING: list[Column[Line]] = [
+    MODEL,
+    Column("", lambda line: line.of.get("mlm_loss"), "MLM loss (nat)", with_interval),
+    Column("", lambda line: line.of.get("rtd_auc"), "AUC, own generator", with_interval),
+    Column("", lambda line: line.of.get("rtd_auc_unigram"), "AUC, unigram replacements", with_interval),
+]
 
 
-def _text(runs: Runs, line: Line, quantity: Quantity) -> str:
-    summary = line.of.get(quantity)
-    if summary is None:
-        return ABSENT
-    if not line.model:
-        return number(summary.mean)
-    return with_interval(summary) + (" †" if _degenerate(runs, quantity, line.model) else "")
+def _score_column(runs: Runs, cell: Cell) -> Column[Line]:
+    def text(line: Line) -> str:
+        summary = line.of.get(cell)
+        if summary is None:
+            return ABSENT
+        mark = footnotes.mark(runs, (cell, line.model)) if line.model else ""
+        return with_interval(summary) + mark if line.model else number(summary.mean)
+
+    return Column("", text, runs.cell_label(cell))
 
 
 def _finetuning_about(runs: Runs) -> str:
     if not runs.pretrained_cells:
-        return "Nothing was fine-tuned in this experiment."
+        return " Nothing was fine-tuned in this experiment."
     rows = runs.finetuned[(runs.finetuned["downloaded"] == "") & runs.finetuned["snapshot"].isna()]
     seeds = listing([str(seed) for seed in sorted(rows["seed"].unique())])
     return (
-        f"Scores are validation accuracy (another metric where the heading names one) of {len(rows)} fine-tunings, "
-        f"mean over seeds {seeds} with the 95 % interval over them (Student t, scatter pooled over the sizes of a "
-        "sweep; the untrained control has its own). "
-        "The discriminator of each size comes from one pretraining seed: the scatter of pretraining is not in the "
-        "intervals of the scores, and a difference between sizes may be one between pretraining seeds."
+        f" Scores: validation accuracy (another metric where the heading names one) of {len(rows)} fine-tunings, mean "
+        f"over seeds {seeds} with its 95 % interval (Student t, each model by itself)."
     )
 
 
-def _downstream_notes(runs: Runs) -> list[str]:
-    notes = [note for cell in runs.pretrained_cells for note in footnotes.bought(runs, cell)]
-    if any(footnotes.differences(runs, cell) for cell in runs.pretrained_cells):
-        notes.append(
-            "Those differences are paired by seed; their 95 % intervals cover fine-tuning seeds and, for accuracies, "
-            "validation examples, and are not corrected for the number of comparisons."
-        )
-    notes += [note for cell in runs.pretrained_cells for note in footnotes.against_baselines(runs, cell)]
-    synthetic = sorted({cell.task for cell in runs.pretrained_cells if runs.is_synthetic(cell.task)})
-    if synthetic:
-        notes.append(f"{listing(synthetic)}: synthetic, its labels are made by a program; no person judged them.")
-    return notes + _own_notes(runs)
-
-
-def _own_notes(runs: Runs) -> list[str]:
+def _notes(runs: Runs) -> list[str]:
     cells = runs.pretrained_cells
-    arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
-    notes = footnotes.degenerate(runs, arms, lambda model: runs.label(model) if model in runs.models else model)
-    return notes + footnotes.methods(runs, cells) + footnotes.sampling(runs, arms)
-
-
-def _size_notes(runs: Runs) -> list[str]:
-    notes = []
+    notes = [footnotes.extensions(runs)]
+    if any(answers.differences(runs, cell) for cell in cells):
+        notes.append(
+            "Differences are paired by seed; their 95 % intervals cover fine-tuning seeds and, for accuracies, "
+            "validation examples, and are not corrected for the number of comparisons. The discriminator of each size "
+            "comes from one pretraining seed, and that scatter is in no interval of a score."
+        )
     for sweep in runs.sweeps:
-        for metric, what in COMPARED.items():
-            notes += footnotes.ordering(runs, sweep, what, runs.summaries(metric))
-        for cell in runs.pretrained_cells:
-            what = f"{METRICS[runs.metric(cell.task)]} on {runs.cell_name(cell)}"
-            notes += footnotes.ordering(runs, sweep, what, runs.scores(cell))
-    return notes + footnotes.detection(runs)
+        quantities = {what: runs.summaries(metric) for metric, what in COMPARED.items()}
+        quantities |= {f"{METRICS[runs.metric(c.task)]} on {runs.cell_name(c)}": runs.scores(c) for c in cells}
+        notes += answers.unordered(runs, sweep, quantities)
+    arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
+    return [*notes, *footnotes.marked(runs, arms), *footnotes.origins(runs, (), cells)]

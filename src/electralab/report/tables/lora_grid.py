@@ -10,7 +10,7 @@ from electralab.report.grid import Column, Section, Table, frame, summary_column
 from electralab.report.rank_alpha import Grid, grids
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
-from electralab.report.tables.score_cells import majority_notes, marks, score_text
+from electralab.report.tables.score_cells import score_text
 from electralab.report.text import count, listing, number
 
 
@@ -41,15 +41,15 @@ def table(results: Results) -> Table:
     numbers = frame(places, _columns(runs))
     if not every:
         about = "No method of this experiment is one of a grid over rank and alpha (`grids` in the config)."
-        return Table("Rank and alpha", about, numbers, [], footnotes.unfinished(runs))
+        return Table("Rank and alpha", about, numbers, footnotes.failed(runs))
     own = runs.rows_of([(place.cell, place.grid.model) for place in places])
     about = (
-        f"{footnotes.measured(own, 'fine-tunings')} Validation scores: the mean over seeds, in brackets its 95 % "
-        "interval (Student t), and the number of seeds n; one seed gives no interval. The update "
-        "is scaled by alpha / rank. An empty cell has no finished run."
+        f"{footnotes.measured(own, 'fine-tunings')} Validation scores: mean over seeds, in brackets its 95 % "
+        "interval (Student t), n seeds; one seed has no interval. An empty cell has no finished run."
     )
-    sections = [_section(runs, grid) for grid in every]
-    return Table("Rank and alpha", about, numbers, sections, _notes(runs, every, places))
+    sections = [*(_section(runs, grid) for grid in every), *footnotes.failed(runs)]
+    best = [answer for grid in every for answer in [_best(runs, grid)] if answer]
+    return Table("Rank and alpha", about, numbers, sections, _notes(runs, every, places), best)
 
 
 def _section(runs: Runs, grid: Grid) -> Section:
@@ -66,7 +66,7 @@ def _text(runs: Runs, grid: Grid, rank: float, alpha: float) -> str:
     summary = grid.summary(runs, rank, alpha)
     if summary is None:
         return ""
-    return f"{score_text(summary)}{marks(runs, grid.cells[rank, alpha], grid.model)}"
+    return f"{score_text(summary)}{footnotes.mark(runs, (grid.cells[rank, alpha], grid.model))}"
 
 
 def _columns(runs: Runs) -> list[Column[Place]]:
@@ -96,7 +96,10 @@ def _columns(runs: Runs) -> list[Column[Place]]:
 
 
 def _notes(runs: Runs, every: Sequence[Grid], places: Sequence[Place]) -> list[str]:
-    notes = [note for grid in every for note in [_best(runs, grid)] if note]
+    scaled = {kind for place in places if (kind := runs.kinds[place.cell.method])}
+    rules = {"rslora": "alpha / √rank"}
+    notes = [f"The update is scaled by {listing(sorted({rules.get(kind, 'alpha / rank') for kind in scaled}))}."]
+    counted = []
     for grid in every:
         counts = {
             rank: value
@@ -105,10 +108,10 @@ def _notes(runs: Runs, every: Sequence[Grid], places: Sequence[Place]) -> list[s
         }
         if counts:
             parts = [f"rank {rank:g} {count(value)}" for rank, value in counts.items()]
-            notes.append(f"{_title(runs, grid)}: trainable parameters, the head included: {listing(parts)}.")
+            counted.append(f"{grid.name} on {grid.task}: {listing(parts)}")
+    notes += [f"Trainable parameters, the head included: {'; '.join(dict.fromkeys(counted))}."] if counted else []
     arms = [(place.cell, place.grid.model) for place in places]
-    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
-    return notes + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
+    return notes + footnotes.marked(runs, arms)
 
 
 def _best(runs: Runs, grid: Grid) -> str | None:
@@ -118,7 +121,7 @@ def _best(runs: Runs, grid: Grid) -> str | None:
         return None
     (rank, alpha), top = max(known.items(), key=lambda item: item[1].mean)
     text = (
-        f"{_title(runs, grid)}: best of {len(known)} cells is rank {rank:g}, alpha {alpha:g} ({number(top.mean)}), "
+        f"**{_title(runs, grid)}:** best of {len(known)} cells is rank {rank:g}, alpha {alpha:g} ({number(top.mean)}), "
         "chosen on the rows that it is scored on: an optimistic number."
     )
     with_one = [s for s in known.values() if s.low is not None and s.high is not None]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from electralab.report import footnotes
-from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
+from electralab.report import answers, footnotes
+from electralab.report.grid import Column, Table, frame, section, summary_columns
 from electralab.report.results import Results
 from electralab.report.runs import COMPARED, Runs, percent
 from electralab.report.statistics import Summary, summarize
@@ -38,7 +38,6 @@ class Pretrained(NamedTuple):
 
     model: str
     label: str
-    extensions: str
     seeds: int
     of: dict[str, Summary]
 
@@ -67,12 +66,12 @@ def table(results: Results) -> Table:
     lines = [Measured(model, metric) for model in models for metric in model.of]
     return Table(
         "Pretraining",
-        f"{footnotes.measured(runs.pretrained, 'pretrainings')} {footnotes.extensions(runs)} "
-        "Measured at the end of training on held-out documents. Mean over seeds; in brackets the 95 % interval "
-        f"over seeds (Student t){_pooling(runs)}.",
+        f"{footnotes.measured(runs.pretrained, 'pretrainings')} Held-out documents at the end of training; mean over "
+        f"seeds, in brackets its 95 % interval (Student t){_pooling(runs)}.",
         frame(lines, _csv(runs)),
-        [section("Quality", models, QUALITY), section("Cost of one run", models, COST), _every_seed(runs)],
-        [*_notes(runs), *footnotes.unfinished(runs)],
+        [section("Quality", models, QUALITY), section("Cost of one run", models, COST), *footnotes.failed(runs)],
+        _notes(runs),
+        answers.learnt(runs),
     )
 
 
@@ -84,7 +83,7 @@ def _models(runs: Runs) -> list[Pretrained]:
         of = {metric: of_model[model] for metric, of_model in summaries.items() if model in of_model}
         of[GAIN] = summarize(list(own["metric.unigram_cross_entropy"] - own["metric.mlm_loss"]))
         of |= {name: summarize(list(own[f"cost.{name}"])) for name in COSTS}
-        found.append(Pretrained(model, runs.label(model), str(own.iloc[0]["extensions"]), len(own), of))
+        found.append(Pretrained(model, runs.title(model), len(own), of))
     return found
 
 
@@ -103,7 +102,7 @@ def _csv(runs: Runs) -> list[Column[Measured]]:
     ]
 
 
-LABEL: Column[Pretrained] = Column("", lambda model: model.label, "Generator size")
+LABEL: Column[Pretrained] = Column("", lambda model: model.label, "Model")
 QUALITY: list[Column[Pretrained]] = [
     LABEL,
     Column("", lambda model: model.seeds, "Seeds"),
@@ -119,16 +118,9 @@ QUALITY: list[Column[Pretrained]] = [
         lambda values: " / ".join(map(number, values)),
     ),
     Column("", lambda model: model.mean("rtd_recall_at_base_rate"), "Recall at base rate", number),
-    Column(
-        "",
-        lambda model: model.mean("rtd_balanced_accuracy_at_base_rate"),
-        "Balanced accuracy at base rate",
-        number,
-    ),
 ]
 COST: list[Column[Pretrained]] = [
     LABEL,
-    Column("", lambda model: listing(list(filter(None, model.extensions.split(";")))), "Extensions", left=True),
     Column("", lambda model: model.mean("tokens"), "Tokens", count),
     Column("", lambda model: model.mean("cpu_seconds"), "CPU seconds", count),
     Column("", lambda model: model.mean("wall_seconds"), "Wall seconds", count),
@@ -146,28 +138,14 @@ def _pooling(runs: Runs) -> str:
     return f", its standard deviation pooled over the sizes of a sweep ({listing(parts)})" if parts else ""
 
 
-def _every_seed(runs: Runs) -> Section:
-    metrics = ("mlm_loss", "rtd_auc", "rtd_auc_unigram", "rtd_loss", "rtd_recall_at_base_rate")
-    rows = [
-        [runs.label(row["model"]), str(row["seed"]), *(number(row.get(f"metric.{metric}")) for metric in metrics)]
-        for row in runs.pretrained.to_dict("records")
-    ]
-    heads = ["MLM loss", "AUC, own generator", "AUC, unigram", "RTD loss", "Recall at base rate"]
-    return Section("Every seed", ["Generator size", "Seed", *heads], rows)
-
-
 def _notes(runs: Runs) -> list[str]:
-    notes = footnotes.detection(runs)
+    notes = [footnotes.extensions(runs), *answers.no_better_than_a_constant(runs)]
     for sweep in runs.sweeps:
-        for metric, what in COMPARED.items():
-            notes += footnotes.ordering(runs, sweep, what, runs.summaries(metric))
+        notes += answers.unordered(runs, sweep, {what: runs.summaries(metric) for metric, what in COMPARED.items()})
     notes.append(
         "AUC on the own generator is not comparable between sizes: each generator sets its own exam. Unigram "
-        "replacements are the same exam for all."
-    )
-    notes.append(
-        "`Below unigram` is the held-out unigram cross-entropy minus the MLM loss; recall and balanced accuracy are at "
-        "the threshold that flags as many tokens as were replaced."
+        "replacements are the same exam for all. `Below unigram`: held-out unigram cross-entropy minus MLM loss. "
+        "Recall is at the threshold that flags as many tokens as were replaced."
     )
     kept = sorted(runs.told(runs.pretrained, "keep_probability"))
     if any(kept):

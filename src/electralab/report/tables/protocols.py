@@ -12,7 +12,7 @@ from electralab.report.learning_rates import chosen_rates, chosen_text, rates_te
 from electralab.report.protocols import SIDES, Pair, Side, both_orders_shown, finished, pairs, rank, swapped
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Arm, Runs
-from electralab.report.tables.score_cells import difference_text, majority_notes, majority_scores, marks, score_text
+from electralab.report.tables.score_cells import difference_text, majority_scores, score_text
 from electralab.report.text import ABSENT, count, listing, number
 
 # `targets` means nothing to them (`electralab.config.adapters`).
@@ -43,9 +43,11 @@ def table(results: Results) -> Table:
             "No method of this experiment was run both with one learning rate and with several to choose from, its "
             "other options being equal: there is nothing to compare."
         )
-        return Table(TITLE, about, numbers, [], footnotes.unfinished(runs))
+        return Table(TITLE, about, numbers, footnotes.failed(runs))
     sections = [part for (task, model), own in groups.items() for part in _sections(runs, task, model, own)]
-    return Table(TITLE, _about(runs, groups), numbers, sections, _notes(runs, groups))
+    answer = [note for (task, model), own in groups.items() for note in _ranking(runs, task, model, own)]
+    sections += footnotes.failed(runs)
+    return Table(TITLE, _about(runs, groups), numbers, sections, _notes(runs, groups), answer)
 
 
 def _groups(runs: Runs) -> dict[tuple[str, str], list[Pair]]:
@@ -106,15 +108,11 @@ def _csv_of_side(runs: Runs, prefix: str, of: Callable[[Pair], Side]) -> list[Co
 def _about(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> str:
     rows = runs.rows_of(_arms([pair for own in groups.values() for pair in own]))
     return (
-        f"{footnotes.measured(rows, 'fine-tunings')} The two methods of a row have the same kind, recipe and options, "
-        "but for their learning rates: the one named first is trained with one rate from the config; each run of the "
-        "other trains with every rate of its budget and keeps the one that is best on a tuning part of its own "
-        "training rows. Validation scores: the mean over seeds, in brackets its 95 % interval (Student t), "
-        "and the number of seeds n; one seed gives no interval. `Budget minus one`: mean of the "
-        "differences on the seeds that both have, with its interval over these seeds. Ranks are by the mean, among "
-        "the methods of the same task and model. `Training`: median seconds over seeds, for the budget those of the "
-        "kept rate times the number of rates, for each does the same steps. `Tokens read`: how many times the tokens "
-        "of one rate the budget reads in training. A dash: not measured, or not finished."
+        f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: mean over seeds, in brackets its 95 % interval "
+        "(Student t), n seeds; one seed has no interval. `Budget minus one`: mean of the differences on the seeds that "
+        "both have, with its interval. Ranks are by the mean, among the methods of the same task and model. "
+        "`Training`: median seconds over seeds, of all rates. `Tokens read`: how many times the tokens of one rate the "
+        "budget reads in training. A dash: not measured, or not finished."
     )
 
 
@@ -133,7 +131,9 @@ METHODS: Column[Line] = Column("", lambda line: f"{line.pair.one.method} / {line
 
 def _score_columns(runs: Runs) -> list[Column[Line]]:
     def score(of: Callable[[Pair], Side]) -> Callable[[Line], str]:
-        return lambda line: f"{score_text(of(line.pair).score)}{marks(runs, of(line.pair).cell, line.pair.model)}"
+        return lambda line: (
+            f"{score_text(of(line.pair).score)}{footnotes.mark(runs, (of(line.pair).cell, line.pair.model))}"
+        )
 
     def place(of: Callable[[Pair], Side]) -> Callable[[Line], Any]:
         return lambda line: rank(line.pair, line.own, of) or ABSENT
@@ -190,16 +190,16 @@ def _kind(runs: Runs, method: str) -> str:
 
 def _notes(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> list[str]:
     every = [pair for own in groups.values() for pair in own]
-    arms = _arms(every)
-    used = {pair.model for pair in every}
     notes = [
-        f"`{model}` was not pretrained here: `{origin}`." for model, origin in runs.origins.items() if model in used
+        "The two methods of a row have the same kind, recipe and options, but for their learning rates: the first is "
+        "trained with one rate from the config; each run of the other trains with every rate of its budget and keeps "
+        "the one that is best on a tuning part of its own training rows.",
+        f"{_one_rate(every)} {_budgets(every)}",
     ]
-    notes += [note for (task, model), own in groups.items() for note in _ranking(runs, task, model, own)]
-    notes += [_one_rate(every), _budgets(every), *_edges(runs, every), *_same_choice(runs, every)]
-    notes += [*_rows(runs, every), *_costs(every), *_left_out(every)]
-    notes += footnotes.degenerate(runs, arms, runs.title) + majority_notes(runs, arms)
-    return notes + footnotes.sampling(runs, arms) + footnotes.unfinished(runs)
+    chosen = _edges(runs, every) + _same_choice(runs, every)
+    costs = _rows(runs, every) + _costs(every) + _left_out(every)
+    notes += [" ".join(said) for said in (chosen, costs) if said]
+    return notes + footnotes.marked(runs, _arms(every))
 
 
 def _arms(every: Sequence[Pair]) -> list[Arm]:

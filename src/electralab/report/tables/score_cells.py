@@ -1,11 +1,11 @@
-"""A score in a cell of a table: its text, its marks, its columns in the CSV, and what the marks mean."""
+"""A score in a cell of a table: its text, and the majority class beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from electralab.report.runs import Arm, Cell, Runs
+from electralab.report.runs import MAJORITY, Cell, Runs
 from electralab.report.statistics import Difference, Summary
 from electralab.report.text import ABSENT, count, listing, number
 
@@ -28,12 +28,6 @@ def difference_text(difference: Difference | None) -> str:
     return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] n={difference.n}"
 
 
-def marks(runs: Runs, cell: Cell, model: str) -> str:
-    """† where a run answers with one class, ‡ where the mean is no better than the majority class."""
-    text = ("†" if runs.degenerate_runs(cell, model) else "") + ("‡" if runs.at_majority(cell, model) else "")
-    return f" {text}" if text else ""
-
-
 class Majority(NamedTuple):
     """What always answering the most frequent label scores on the rows of some methods."""
 
@@ -46,7 +40,7 @@ def majority_scores(runs: Runs, task: str, model: str, cells: Sequence[Cell]) ->
     """The majority class of every set of rows that methods were scored on: prompts may be asked a sample of them."""
     if runs.metric(task) != "accuracy":
         score = runs.majority_score(task, runs.metric(task))
-        return [] if score is None else [Majority("majority class", None, score)]
+        return [] if score is None else [Majority(MAJORITY, None, score)]
     found: dict[tuple[float | None, float], list[str]] = {}
     for cell in cells:
         rate = runs.typical(cell, model, "metric.majority_rate")
@@ -55,24 +49,8 @@ def majority_scores(runs: Runs, task: str, model: str, cells: Sequence[Cell]) ->
     sizes = [rows for rows, _ in found]
     named = []
     for (rows, rate), methods in found.items():
-        name = "majority class"
+        name = MAJORITY
         if len(found) > 1:
             name += f" of {count(rows)} rows" if sizes.count(rows) == 1 else f" of the rows of {listing(methods)}"
         named.append(Majority(name, rows, rate))
     return named
-
-
-def majority_notes(runs: Runs, arms: Sequence[Arm]) -> list[str]:
-    """‡: arms whose mean accuracy is that of the most frequent label, or less, with the number of such runs."""
-    notes = []
-    for cell, model in dict.fromkeys(arms):
-        if not runs.at_majority(cell, model):
-            continue
-        accuracy, rates = (runs.by_seed(cell, model, name) for name in ("accuracy", "majority_rate"))
-        hits = sum(value <= rates.get(seed, -1.0) + 1e-9 for seed, value in accuracy.items())
-        rate = number(runs.typical(cell, model, "metric.majority_rate"))
-        notes.append(
-            f"‡ {cell.task}, {cell.method}, {runs.title(model)}: {hits} of {len(accuracy)} runs are no better by "
-            f"accuracy than always answering the most frequent label ({rate})."
-        )
-    return notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
@@ -26,19 +27,19 @@ def table(results: Results) -> Table:
     names = list(dict.fromkeys(trials["search"]))
     ranked = pd.concat([_ranked(trials[trials["search"] == name]) for name in names])
     sections = [Section("Searches", OVERVIEW, [_overview(name, of(ranked, name)) for name in names])]
-    notes = []
+    notes = _notes({name: of(ranked, name) for name in names})
     for name in names:
         own = of(ranked, name)
         if (own["status"] == "ok").any():
             sections.append(_best(name, own))
         if importances(own):
             sections.append(_importances(name, own))
-        notes += _notes(name, own)
     notes.append(
         "The best score was chosen among the trials on the rows that it is scored on: expect less on other rows, and "
         "the less the more trials there were. Compare methods by runs of their own, over seeds."
     )
-    return Table("Searches", _about(trials), ranked, sections, notes)
+    answer = [line for name in names for line in _answer(name, of(ranked, name))]
+    return Table("Searches", _about(trials), ranked, sections, notes, answer)
 
 
 def searched(results: Results) -> pd.DataFrame:
@@ -80,25 +81,24 @@ def _ranked(own: pd.DataFrame) -> pd.DataFrame:
     return found[[*columns, *(name for name in own.columns if name not in columns)]].astype({"place": "Int64"})
 
 
-OVERVIEW = ("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Best trial", "Median", "Worst", "Minutes")
+OVERVIEW = ("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Median", "Smallest", "Minutes")
 
 
 def _overview(name: str, own: pd.DataFrame) -> list[str]:
     scores = list(own.loc[own["status"] == "ok", "score"])
-    best = str(own["trial"].iloc[0]) if scores else ABSENT
     values = [number(value) for value in (max(scores), median(scores), min(scores))] if scores else [ABSENT] * 3
     counts = [str(int((own["status"] == status).sum())) for status in ("ok", "pruned", "failed")]
     minutes = number(own["seconds"].sum() / 60, 1)
-    return [name, str(len(own)), *counts, values[0], best, *values[1:], minutes]
+    return [name, str(len(own)), *counts, *values, minutes]
 
 
 def _best(name: str, own: pd.DataFrame) -> Section:
     finished = own[own["status"] == "ok"].head(BEST)
     names = options(own)
-    heads = ["Place", "Trial", "Score", "Seconds", *names]
+    heads = ["Trial", "Score", "Seconds", *names]
     rows = [
         [
-            *(str(row["place"]), str(row["trial"]), number(row["score"]), number(row["seconds"], 1)),
+            *(str(row["trial"]), number(row["score"]), number(row["seconds"], 1)),
             *(_value(row[f"{PARAM}{option}"]) for option in names),
         ]
         for row in finished.to_dict("records")
@@ -118,30 +118,54 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
+def _answer(name: str, own: pd.DataFrame) -> list[str]:
+    """The best trial beside the median one, and the option that explains most."""
+    finished = own[own["status"] == "ok"]
+    if finished.empty:
+        return [f"**{name}:** no trial is finished."]
+    best = finished.iloc[0]
+    drawn = ", ".join(f"{option} {_value(best[f'{PARAM}{option}'])}" for option in options(own))
+    middle = f"median of {len(finished)} {number(median(finished['score']))}"
+    text = f"**{name}:** best {number(best['score'])} with {drawn}; {middle}."
+    shares = importances(own)
+    if shares:
+        option, share = next(iter(shares.items()))
+        text += f" {option} explains most, {100 * share:.0f} % of the variance between trials."
+    return [text]
+
+
 def _about(trials: pd.DataFrame) -> str:
     names = [f"`{name}`" for name in dict.fromkeys(trials["search"])]
     return (
         f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on the validation rows. Best, "
-        "median and worst are over finished trials; a pruned trial was stopped early because it was behind. "
+        "median and smallest are over finished trials; a pruned trial was stopped early because it was behind. "
         "Importance: share of the variance of the score between trials that an option explains by itself (fANOVA)."
     )
 
 
-def _notes(name: str, own: pd.DataFrame) -> list[str]:
+def _notes(every: Mapping[str, pd.DataFrame]) -> list[str]:
     notes = []
-    for status, what in (("failed", "failed"), ("pruned", "stopped early")):
-        numbers = [str(trial) for trial in own.loc[own["status"] == status, "trial"]]
-        if numbers:
-            notes.append(f"{name}: {what}, and in no median: trial {listing(numbers)}.")
-    seeds = sorted({str(seed) for seed in own["seed"]})
-    finished = int((own["status"] == "ok").sum())
-    if not finished:
-        notes.append(f"{name}: no trial is finished.")
-    if len(seeds) == 1 and finished > 1:
+    for status, what in (("failed", "Failed"), ("pruned", "Stopped early")):
+        numbers = {
+            name: [str(trial) for trial in own.loc[own["status"] == status, "trial"]] for name, own in every.items()
+        }
+        parts = [f"{name} trial {listing(trials)}" for name, trials in numbers.items() if trials]
+        notes += [f"{what}, and in no median: {'; '.join(parts)}."] if parts else []
+    finished = {name: int((own["status"] == "ok").sum()) for name, own in every.items()}
+    seeds = {name: sorted({str(seed) for seed in own["seed"]}) for name, own in every.items()}
+    parts = [f"{name} seed {of[0]}" for name, of in seeds.items() if len(of) == 1 and finished[name] > 1]
+    if parts:
         notes.append(
-            f"{name}: every trial has seed {seeds[0]}, one run an option: differences as small as the scatter over "
+            f"One seed for all trials ({listing(parts)}), one run an option: differences as small as the scatter over "
             "seeds mean nothing."
         )
-    if finished and importances(own) and finished < 10 * len(options(own)):
-        notes.append(f"{name}: importances from {finished} trials of {len(options(own))} options are rough.")
+    parts = [
+        f"{name} ({finished[name]} trials of {len(options(own))} options)"
+        for name, own in every.items()
+        if finished[name] and importances(own) and finished[name] < 10 * len(options(own))
+    ]
+    if parts:
+        notes.append(
+            f"Importances are rough: {listing(parts)}. They need not add up to 100 %: the rest is options together."
+        )
     return notes

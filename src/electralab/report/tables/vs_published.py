@@ -40,7 +40,7 @@ def table(results: Results) -> Table:
     found = list(pairs(runs, results.published))
     frame = pd.DataFrame([_row(runs, *pair) for pair in found], columns=list(COLUMNS))
     if not found:
-        return Table(title, _nothing(runs), frame, [], footnotes.unfinished(runs))
+        return Table(title, _nothing(runs), frame, footnotes.failed(runs))
     sections = [
         Section(runs.title(str(model)), HEADS, [_text(row) for row in own.to_dict("records")], ("Method", *HEADS[5:]))
         for model, own in frame.groupby("model", sort=False)
@@ -51,8 +51,7 @@ def table(results: Results) -> Table:
         "medians). The difference is ours minus theirs. `Comparable` says `no` where something is known to differ, "
         "`roughly` where the protocol alone does or theirs is not stated, and what it is."
     )
-    notes = [*_notes(results, found), *footnotes.unfinished(runs)]
-    return Table(title, about, frame, sections, notes)
+    return Table(title, about, frame, [*sections, *footnotes.failed(runs)], _notes(results, found))
 
 
 def _nothing(runs: Runs) -> str:
