@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from electralab.report.runs import MAJORITY, METRICS, Cell, Runs
-from electralab.report.statistics import Difference, Summary, indistinguishable, intervals, score_difference, summarize
+from electralab.names import NO_MODEL
+from electralab.report.runs import COMPARED, MAJORITY, METRICS, Cell, Runs
+from electralab.report.statistics.comparisons import Arm
+from electralab.report.statistics.differences import Difference, difference_text
+from electralab.report.statistics.intervals import summarize
+from electralab.report.statistics.orders import order
 from electralab.report.text import listing, number, with_interval
 
 # [CLS] and [SEP] are never replaced and token identity tells a little, so .51 is free; stuck runs stay below .55.
@@ -55,25 +59,28 @@ def no_better_than_a_constant(runs: Runs) -> list[str]:
     return [f"RTD loss is not below the base-rate entropy at {listing(above)}: no better than a constant."]
 
 
-def unordered(runs: Runs, sweep: str, quantities: Mapping[str, Mapping[str, Summary]]) -> list[str]:
-    """Which sizes of a sweep cannot be ordered, by each quantity, in one sentence."""
-    none, some = [], []
-    for what, found in quantities.items():
-        summaries = {runs.title(model): found[model] for model in runs.sizes(sweep) if model in found}
-        with_one = intervals(summaries)
-        groups = indistinguishable(with_one)
-        alone = [name for name in summaries if name not in with_one]
-        if len(summaries) < 2 or not (groups or alone):
-            continue
-        if len(alone) == len(summaries) or (groups and len(groups[0]) == len(summaries)):
-            none.append(what)
-            continue
-        shown = [listing(group) for group in groups] + ([f"{listing(alone)} (one seed)"] if alone else [])
-        some.append(f"by {what} neither {', nor '.join(shown)}")
-    parts = ([f"none by {listing(none)}"] if none else []) + some
-    if not parts:
+def ordered_sizes(runs: Runs, sweep: str) -> list[str]:
+    """Which sizes of a sweep can be ordered, by what the pretraining reached and by their scores."""
+    sizes = {runs.title(model): model for model in runs.sizes(sweep)}
+    if len(sizes) < 2:
         return []
-    return [f"Sizes of `{sweep}` that cannot be ordered, for intervals overlap or are missing: {'; '.join(parts)}."]
+    lines = []
+    for metric, what in COMPARED.items():
+        found = order(list(sizes), lambda a, b, m=metric: runs.pretraining_difference(m, sizes[a], sizes[b]))  # type: ignore[misc]
+        lines.append(found.sentence(what))
+    return [f"Sizes of `{sweep}`, by paired differences: {'; '.join(lines)}."]
+
+
+def ordered_scores(runs: Runs, sweep: str, cells: Sequence[Cell]) -> list[str]:
+    """The same by their scores on tasks."""
+    lines = []
+    for cell in cells:
+        models = [model for model in runs.sizes(sweep) if runs.by_seed(cell, model)]
+        arms = {runs.title(model): Arm(model, cell.method) for model in models}
+        if len(arms) > 1:
+            found = order(list(arms), lambda a, b, c=cell, n=arms: runs.difference(c.task, n[a], n[b]))  # type: ignore[misc]
+            lines.append(found.sentence(f"{METRICS[runs.metric(cell.task)]} on {runs.cell_name(cell)}"))
+    return [f"Sizes of `{sweep}` on tasks, by paired differences: {'; '.join(lines)}."] if lines else []
 
 
 # --- tasks ----------------------------------------------------------------------------------------------------------
@@ -81,16 +88,12 @@ def unordered(runs: Runs, sweep: str, quantities: Mapping[str, Mapping[str, Summ
 
 def differences(runs: Runs, cell: Cell) -> dict[str, Difference]:
     """Score of each pretrained model minus that of its untrained control: same task, method and seeds."""
-    rows = runs.task_value(cell.task, "validation_rows")
-    accuracy = runs.metric(cell.task) == "accuracy"
     found: dict[str, Difference] = {}
     for model in runs.scores(cell):
         control = runs.untrained_control(cell, model)
-        if control is None or not rows:
+        if control is None:
             continue
-        difference = score_difference(
-            runs.by_seed(cell, model), runs.by_seed(cell, control), int(rows) if accuracy else None
-        )
+        difference = runs.difference(cell.task, Arm(model, cell.method), Arm(control, cell.method))
         if difference is not None:
             found[model] = difference
     return found
@@ -133,18 +136,11 @@ def _bought(runs: Runs, cell: Cell) -> list[str]:
 
 
 def _signed(runs: Runs, models: Sequence[str], found: Mapping[str, Difference]) -> str:
-    return listing([f"{runs.title(model)} {signed(found[model])}" for model in models])
-
-
-def signed(difference: Difference) -> str:
-    """`+0.012 [-0.001, +0.025]`; one seed has no interval."""
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.3f}"
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    return listing([f"{runs.title(model)} {difference_text(found[model])}" for model in models])
 
 
 def _best(runs: Runs, cell: Cell) -> list[str]:
-    """The best model by its mean; baselines and the majority class, and whether every interval is below them."""
+    """The best model by its mean; baselines and the majority class beside it, and which baselines are above it."""
     by_model = {model: list(runs.by_seed(cell, model).values()) for model in runs.finetuned_models}
     scores = {model: summarize(values) for model, values in by_model.items() if values}
     if not scores:
@@ -152,12 +148,18 @@ def _best(runs: Runs, cell: Cell) -> list[str]:
     best = max(scores, key=lambda model: scores[model].mean)
     one = "" if len(scores) == 1 else f"best of {len(scores)} models: "
     text = f"{one}{runs.title(best)} {with_interval(scores[best])}"
-    floor = {name: runs.baseline_score(cell.task, method) for method, name in runs.baselines().items()}
-    floor[MAJORITY] = runs.majority_score(cell.task, runs.metric(cell.task))
-    known = intervals(scores)
     beside = []
-    for name, value in floor.items():
+    for method, name in runs.baselines().items():
+        value = runs.baseline_score(cell.task, method)
         if value is not None:
-            above = bool(known) and all(high < value for _, high in known.values())
-            beside.append(f"{name} {number(value)}{' (above the interval of every model)' if above else ''}")
+            beside.append(f"{name} {number(value)}{_above(runs, cell, method, list(scores))}")
+    majority = runs.majority_score(cell.task, runs.metric(cell.task))
+    beside += [] if majority is None else [f"{MAJORITY} {number(majority)}"]
     return [f"{text}; {', '.join(beside)}" if beside else text]
+
+
+def _above(runs: Runs, cell: Cell, baseline: str, models: Sequence[str]) -> str:
+    """Whether a baseline is above every model, by paired differences."""
+    found = [runs.difference(cell.task, Arm(NO_MODEL, baseline), Arm(model, cell.method)) for model in models]
+    above = [difference for difference in found if difference and difference.verdict == "higher"]
+    return " (above every model)" if above and len(above) == len(models) else ""

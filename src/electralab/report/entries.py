@@ -10,11 +10,13 @@ from electralab.report.learning_rates import learning_rates
 from electralab.report.protocols import protocol_methods
 from electralab.report.rank_alpha import grid_methods
 from electralab.report.runs import FULL, Cell, Runs
-from electralab.report.statistics import Difference, Summary, score_difference, summarize, wilson_interval
+from electralab.report.statistics.comparisons import Arm
+from electralab.report.statistics.differences import Difference
+from electralab.report.statistics.intervals import Summary, summarize, wilson_interval
 
 KINDS = (
     *(FULL, "linear_probe", "lora", "rslora", "dora", "qlora", "adalora"),
-    *("prefix", "prompt", "ia3", "loha", "lokr", "oft", "in_context"),
+    *("prefix", "prompt", "ia3", "loha", "lokr", "oft", "in_context", "merge", "half"),
 )
 IN_CONTEXT = "in_context"
 AS_PUBLISHED = "as_published"
@@ -141,7 +143,8 @@ def _options(runs: Runs, method: str) -> str:
 def _entry(runs: Runs, model: str, cell: Cell, full: Cell | None) -> Entry:
     by_seed = runs.by_seed(cell, model)
     compared = full if full != cell else None
-    difference = score_difference(by_seed, runs.by_seed(compared, model), None) if compared else None
+    arms = [Arm(model, one.method) for one in (cell, compared) if one]
+    difference = runs.difference(cell.task, *arms) if compared else None
     return Entry(
         model,
         cell,

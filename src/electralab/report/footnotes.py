@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from electralab.report.comparisons import CORRELATIONS
 from electralab.report.flatten import NOTE_SEPARATOR
 from electralab.report.grid import Column, Section, section
 from electralab.report.runs import Arm, Cell, Runs
-from electralab.report.statistics import wilson_interval
+from electralab.report.statistics.influence import CORRELATIONS
+from electralab.report.statistics.intervals import wilson_interval
 from electralab.report.text import listing, number
 
 WNLI_TRAP = (

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import pandas as pd
 
 from electralab.files import atomic_write, write_text
-from electralab.report.statistics import Summary
+from electralab.report.statistics.intervals import Summary
 from electralab.report.text import ABSENT, plain
 
 R = TypeVar("R")

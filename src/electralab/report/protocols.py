@@ -10,7 +10,9 @@ import pandas as pd
 
 from electralab.report.learning_rates import learning_rates
 from electralab.report.runs import Cell, Runs
-from electralab.report.statistics import Difference, Summary, score_difference, summarize
+from electralab.report.statistics.comparisons import Arm
+from electralab.report.statistics.differences import Difference
+from electralab.report.statistics.intervals import Summary, summarize
 
 RATES = "spec.settings.learning_rates"
 
@@ -52,11 +54,7 @@ class Pair:
     one: Side
     budget: Side
     others: tuple[str, ...]  # methods of the same options with yet other rates
-
-    @property
-    def difference(self) -> Difference | None:
-        """The score with the budget minus that with one rate, paired by seed."""
-        return score_difference(self.budget.by_seed, self.one.by_seed, None)
+    difference: Difference | None  # the score with the budget minus that with one rate
 
 
 SIDES: dict[str, Callable[[Pair], Side]] = {"one": lambda pair: pair.one, "budget": lambda pair: pair.budget}
@@ -79,7 +77,9 @@ def pairs(runs: Runs) -> list[Pair]:
         one = max((method for method in own if len(rates[method]) == 1), key=places.__getitem__)
         budget = max((method for method in own if len(rates[method]) > 1), key=places.__getitem__)
         others = tuple(method for method in own if method not in (one, budget))
-        found.append(Pair(model, task, _side(runs, model, task, one), _side(runs, model, task, budget), others))
+        single, several = (_side(runs, model, task, method) for method in (one, budget))
+        difference = runs.difference(task, Arm(model, budget), Arm(model, one))
+        found.append(Pair(model, task, single, several, others, difference))
     return found
 
 
@@ -147,7 +147,9 @@ def swapped(own: Sequence[Pair]) -> list[tuple[Pair, Pair]]:
     ]
 
 
-def both_orders_shown(a: Pair, b: Pair) -> bool:
+def both_orders_shown(runs: Runs, a: Pair, b: Pair) -> bool:
     """Whether the paired differences of two methods have intervals on opposite sides of 0 under the two protocols."""
-    differences = [score_difference(of(a).by_seed, of(b).by_seed, None) for of in SIDES.values()]
+    differences = [
+        runs.difference(a.task, Arm(a.model, of(a).method), Arm(b.model, of(b).method)) for of in SIDES.values()
+    ]
     return {difference.verdict for difference in differences if difference} == {"higher", "lower"}

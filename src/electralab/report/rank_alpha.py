@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from electralab.report.runs import Cell, Runs
-from electralab.report.statistics import Summary, summarize
+from electralab.report.statistics.intervals import Summary, summarize
 
 OPTIONS = re.compile(r"_(?:rank|alpha)\d[\d.]*")
 

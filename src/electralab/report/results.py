@@ -27,9 +27,9 @@ class Results:
         """Every run.
 
         Raises:
-            UserError: `runs.csv` is missing or damaged.
+            UserError: `runs.csv` or `comparisons.csv` is missing or damaged.
         """
-        return read_runs(self.folder / "runs.csv")
+        return read_runs(self.folder / "runs.csv", self.folder / "comparisons.csv")
 
     @cached_property
     def whole(self) -> Runs:

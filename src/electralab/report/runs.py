@@ -15,7 +15,10 @@ from electralab.names import NO_MODEL, parse_model, pretraining_name
 from electralab.plan import DECODER_PACKAGES
 from electralab.report.flatten import RUN_COLUMNS
 from electralab.report.reading import read_table
-from electralab.report.statistics import Spread, Summary, pooled_spread, summarize
+from electralab.report.statistics.comparisons import Arm as ComparedArm
+from electralab.report.statistics.comparisons import Comparisons, read_comparisons
+from electralab.report.statistics.differences import Difference, difference_over_seeds
+from electralab.report.statistics.intervals import Summary, summarize
 
 UNTRAINED = "random initialisation"
 # The metrics that tables and figures compare between pretrainings, with their names in a sentence.
@@ -54,6 +57,7 @@ class Runs:
     """Views of the runs table; `frame` holds every run, failed ones included."""
 
     frame: pd.DataFrame
+    comparisons: Comparisons
 
     # --- stages: nothing else in the report knows how records tell them apart -------------------------------------
 
@@ -88,7 +92,22 @@ class Runs:
     def whole_model(self) -> Runs:
         """Without the methods that train a part of a model, or nothing: what tables about models compare."""
         part = self.finetunings[self.finetunings["kind"] != FULL]
-        return Runs(self.frame.drop(index=part.index))
+        return Runs(self.frame.drop(index=part.index), self.comparisons)
+
+    # --- differences: the only ones that any page shows -----------------------------------------------------------
+
+    def difference(self, task: str, a: ComparedArm, b: ComparedArm) -> Difference | None:
+        """Score of `a` minus score of `b` over their common seeds and rows; None where they share none."""
+        return self.comparisons.difference(task, a, b)
+
+    def pretraining_difference(self, metric: str, a: str, b: str) -> Difference | None:
+        """A metric of pretraining of one model minus that of another, over their common seeds."""
+        return difference_over_seeds(*(self._pretraining_by_seed(model, metric) for model in (a, b)))
+
+    def _pretraining_by_seed(self, model: str, metric: str) -> dict[int, float]:
+        rows = self.pretrained[self.pretrained["model"] == model]
+        values = rows[f"metric.{metric}"] if f"metric.{metric}" in rows else [None] * len(rows)
+        return {int(seed): float(value) for seed, value in zip(rows["seed"], values) if not pd.isna(value)}
 
     # --- methods and models ---------------------------------------------------------------------------------------
 
@@ -150,16 +169,9 @@ class Runs:
         return list(dict.fromkeys(rows.loc[rows["pretraining"] == sweep, "model"]))
 
     def summaries(self, metric: str) -> dict[str, Summary]:
-        """A pretraining metric by model over seeds; the seed scatter is pooled over the sizes of a sweep."""
-        found: dict[str, Summary] = {}
-        for _, rows in self.pretrained.groupby("pretraining"):
-            found |= _summaries(rows, metric)
+        """A pretraining metric by model over seeds."""
+        found = _summaries(self.pretrained, metric)
         return {model: found[model] for model in self.models if model in found}
-
-    def spread(self, sweep: str, metric: str) -> Spread | None:
-        """The pooled seed scatter behind `summaries` for one sweep."""
-        rows = self.pretrained[self.pretrained["pretraining"] == sweep]
-        return pooled_spread(list(_values(rows, metric).values()))
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -226,7 +238,7 @@ class Runs:
         """Score by model pretrained here, each with its own scatter over seeds, controls last."""
         rows = self.cell_rows(cell)
         rows = rows[~rows["random_init"] & (rows["downloaded"] == "") & rows["snapshot"].isna()]
-        found = {model: summarize(values) for model, values in _values(rows, "score").items()}
+        found = _summaries(rows, "score")
         return dict(sorted(found.items(), key=lambda item: self._order(item[0])))
 
     def _order(self, model: str) -> tuple[bool, str, float]:
@@ -369,23 +381,18 @@ def _first(rows: pd.DataFrame, column: str) -> Any:
     return None if values.empty else values.iloc[0]
 
 
-def _values(rows: pd.DataFrame, metric: str) -> dict[str, list[float]]:
+def _summaries(rows: pd.DataFrame, metric: str) -> dict[str, Summary]:
     column = f"metric.{metric}"
     if column not in rows:
         return {}
-    return {str(model): list(map(float, group)) for model, group in rows.dropna(subset=column).groupby("model")[column]}
+    groups = rows.dropna(subset=column).groupby("model")[column]
+    return {str(model): summarize(list(map(float, group))) for model, group in groups}
 
 
-def _summaries(rows: pd.DataFrame, metric: str) -> dict[str, Summary]:
-    values = _values(rows, metric)
-    spread = pooled_spread(list(values.values()))
-    return {model: summarize(group, spread) for model, group in values.items()}
-
-
-def read_runs(path: Path) -> Runs:
-    """Read `runs.csv`.
+def read_runs(path: Path, comparisons: Path) -> Runs:
+    """Read `runs.csv` and `comparisons.csv`.
 
     Raises:
-        UserError: it is missing or is not a runs table.
+        UserError: one is missing or damaged.
     """
-    return Runs(read_table(path, RUN_COLUMNS))
+    return Runs(read_table(path, RUN_COLUMNS), read_comparisons(comparisons))

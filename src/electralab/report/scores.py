@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median
 
 from electralab.report.runs import METRICS, Cell, Runs
-from electralab.report.statistics import Summary, summarize
+from electralab.report.statistics.intervals import Summary, summarize
 
 # ELECTRA paper, section 3.1: CoLA by MCC, STS-B by Spearman's correlation, the others by accuracy; WNLI is left out.
 GLUE8 = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pandas as pd
 
-from electralab.report.statistics import Summary
+from electralab.report.statistics.intervals import Summary
 
 ABSENT = "–"
 

@@ -15,8 +15,8 @@ import pandas as pd
 from electralab.errors import UserError
 from electralab.files import read_json
 from electralab.records import RunRecord
-from electralab.report.comparisons import read_answers
 from electralab.report.sources import Sources
+from electralab.report.statistics.answers import read_answers
 
 COLUMNS = ("task", "model", "method", "seed", "true", "label", "predicted", "rows")
 
@@ -32,20 +32,20 @@ def rows(sources: Sources) -> pd.DataFrame:
     for path, record in sources.records.items():
         names = classes.get(record.task)
         if names and record.status == "ok" and record.predictions:
-            for (true, predicted), count in np.ndenumerate(_matrix(path, record, len(names))):
+            for (true, predicted), count in np.ndenumerate(_matrix(path, record, names)):
                 run = (record.task, record.model, record.method, record.seed)
                 found.append((*run, true, names[true], predicted, count))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
 
-def _matrix(path: Path, record: RunRecord, classes: int) -> npt.NDArray[np.int64]:
+def _matrix(path: Path, record: RunRecord, names: list[str]) -> npt.NDArray[np.int64]:
     """True classes down, answers across."""
     answers = read_answers(path.with_name(str(record.predictions)))
-    largest = int(max(answers.labels.max(), answers.predictions.max()))
-    if largest >= classes:
+    if list(answers.classes) != names:
         raise UserError(
-            f"{path}: its predictions hold class number {largest}, and task {record.task} has {classes} classes: "
-            "delete the record and rerun"
+            f"{path}: its predictions are of the classes {', '.join(answers.classes)}, and task {record.task} has "
+            f"{', '.join(names)}: delete the record and rerun"
         )
-    cells = answers.labels.astype(np.int64) * classes + answers.predictions.astype(np.int64)
-    return np.bincount(cells, minlength=classes**2).reshape(classes, classes)
+    numbers = {name: number for number, name in enumerate(names)}
+    labels, predictions = (values.astype(np.int64) for values in answers.numbered(numbers))
+    return np.bincount(labels * len(names) + predictions, minlength=len(names) ** 2).reshape(len(names), len(names))

@@ -23,7 +23,7 @@ from electralab.report.figures.style import (
 )
 from electralab.report.results import Results
 from electralab.report.runs import UNTRAINED, Cell, Runs
-from electralab.report.statistics import Summary
+from electralab.report.statistics.intervals import Summary
 
 NOTE = "bars: 95 % interval over seeds; dashes: seeds; hollow: one seed"
 CONTROL = "control without the extensions"

@@ -41,6 +41,10 @@ class Answers(NamedTuple):
         """Predictions likewise."""
         return _values(self.path, self.predictions, numbers)
 
+    def numbered(self, numbers: Mapping[str, int] | None) -> tuple[Floats, Floats]:
+        """Both."""
+        return self.label_values(numbers), self.predicted_values(numbers)
+
 
 def read_answers(path: Path) -> Answers:
     """Read `predictions.csv`.

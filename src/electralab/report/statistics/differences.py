@@ -11,6 +11,7 @@ import numpy as np
 
 from electralab.report.statistics.influence import Floats
 from electralab.report.statistics.intervals import NORMAL_QUANTILE, student_quantile
+from electralab.report.text import ABSENT
 
 
 @dataclass(frozen=True)
@@ -126,8 +127,10 @@ def sentence(difference: Difference, a: str, b: str, metric: str) -> str:
     return f"{a} is above {b} ({numbers})"
 
 
-def difference_text(difference: Difference) -> str:
-    """`-0.020 [-0.031, -0.009]`; one seed has no interval."""
+def difference_text(difference: Difference | None) -> str:
+    """`-0.020 [-0.031, -0.009]`; one seed has no interval, and without a common seed there is a dash."""
+    if difference is None:
+        return ABSENT
     text = f"{difference.mean:+.3f}"
     if difference.low is None or difference.high is None:
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from electralab.report import answers, footnotes
+from electralab.report import footnotes
 from electralab.report.entries import (
     AS_PUBLISHED,
     IN_CONTEXT,
@@ -22,7 +22,8 @@ from electralab.report.published import qlora_collapse
 from electralab.report.rank_alpha import grid_methods
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Runs
-from electralab.report.tables.score_cells import difference_text, majority_scores, score_text
+from electralab.report.statistics.differences import difference_text
+from electralab.report.tables.score_cells import majority_scores, score_text
 from electralab.report.text import count, divided, listing, named, number, percentage
 
 
@@ -70,7 +71,7 @@ def _csv(runs: Runs) -> list[Column[Entry]]:
         Column("over_rows_low", lambda entry: entry.over_rows and entry.over_rows[0]),
         Column("over_rows_high", lambda entry: entry.over_rows and entry.over_rows[1]),
         Column("reference", lambda entry: entry.reference),
-        Column("paired_seeds", lambda entry: entry.difference and entry.difference.n),
+        Column("paired_seeds", lambda entry: entry.difference and entry.difference.seeds),
         Column("difference", lambda entry: entry.difference and entry.difference.mean),
         Column("difference_low", lambda entry: entry.difference and entry.difference.low),
         Column("difference_high", lambda entry: entry.difference and entry.difference.high),
@@ -111,7 +112,7 @@ def _answer(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> str:
     by_verdict: dict[str, list[str]] = {}
     for entry in others:
         if entry.difference:
-            text = f"`{entry.cell.method}` {answers.signed(entry.difference)}"
+            text = f"`{entry.cell.method}` {difference_text(entry.difference)}"
             by_verdict.setdefault(entry.difference.verdict, []).append(text)
     parts = [f"{said} {listing(by_verdict[verdict])}" for verdict, said in VERDICTS.items() if verdict in by_verdict]
     return (

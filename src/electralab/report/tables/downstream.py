@@ -10,7 +10,7 @@ from electralab.report.grid import Column, Section, Table, frame, grids, summary
 from electralab.report.results import Results
 from electralab.report.runs import MAJORITY, Arm, Cell, Runs
 from electralab.report.scores import ELSEWHERE, Average, Score, averages, scores
-from electralab.report.statistics import Summary
+from electralab.report.statistics.intervals import Summary
 from electralab.report.tables.score_cells import score_text
 from electralab.report.text import ABSENT, number
 
@@ -162,7 +162,7 @@ def _notes(runs: Runs, every: Sequence[Score]) -> list[str]:
 def _pairs(results: Results, cell: Cell) -> list[str]:
     """Which trained model is better than which, where one was not pretrained here: the others have their control."""
     runs, rows = results.whole, results.detail("comparisons")
-    rows = rows[(rows["task"] == cell.task) & (rows["method"] == cell.method)]
+    rows = rows[(rows["task"] == cell.task) & (rows[["method_a", "method_b"]] == cell.method).all(axis=1)]
     models = rows[["model_a", "model_b"]]
     rows = rows[models.isin(set(runs.origins)).any(axis=1) & ~models.isin(runs.random_models).any(axis=1)]
     if rows.empty:
@@ -181,8 +181,6 @@ def _pairs(results: Results, cell: Cell) -> list[str]:
 
 def _better(row: Any) -> tuple[str, str, float, float, float] | None:
     """The better model, the other, by how much, from, to; None where the interval holds 0 or there is one seed."""
-    if row.seeds < 2:
-        return None
     if row.low > 0:
         return row.model_a, row.model_b, row.difference, row.low, row.high
     if row.high < 0:

@@ -9,7 +9,7 @@ from electralab.report import footnotes
 from electralab.report.grid import Column, Table, frame, section, summary_columns
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
-from electralab.report.statistics import Summary, summarize
+from electralab.report.statistics.intervals import Summary, summarize
 from electralab.report.text import count, divided, duration, listing, with_interval
 
 PETAFLOP_S_DAY = 1e15 * 86_400

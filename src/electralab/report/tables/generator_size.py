@@ -9,8 +9,8 @@ from electralab.names import parse_model
 from electralab.report import answers, footnotes
 from electralab.report.grid import Column, Table, frame, grids, section, summary_columns
 from electralab.report.results import Results
-from electralab.report.runs import COMPARED, MAJORITY, METRICS, Cell, Runs
-from electralab.report.statistics import Summary, summarize
+from electralab.report.runs import COMPARED, MAJORITY, Cell, Runs
+from electralab.report.statistics.intervals import Summary, summarize
 from electralab.report.text import ABSENT, listing, number, with_interval
 
 Quantity = str | Cell  # a metric of pretraining, or a task fine-tuned with a method
@@ -148,13 +148,11 @@ def _notes(runs: Runs) -> list[str]:
     notes = [footnotes.extensions(runs)]
     if any(answers.differences(runs, cell) for cell in cells):
         notes.append(
-            "Differences are paired by seed; their 95 % intervals cover fine-tuning seeds and, for accuracies, "
-            "validation examples, and are not corrected for the number of comparisons. The discriminator of each size "
+            "Differences are paired by seed and by row; their 95 % intervals cover fine-tuning seeds and validation "
+            "rows, and are not corrected for the number of comparisons. The discriminator of each size "
             "comes from one pretraining seed, and that scatter is in no interval of a score."
         )
     for sweep in runs.sweeps:
-        quantities = {what: runs.summaries(metric) for metric, what in COMPARED.items()}
-        quantities |= {f"{METRICS[runs.metric(c.task)]} on {runs.cell_name(c)}": runs.scores(c) for c in cells}
-        notes += answers.unordered(runs, sweep, quantities)
+        notes += answers.ordered_sizes(runs, sweep) + answers.ordered_scores(runs, sweep, cells)
     arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
     return [*notes, *footnotes.marked(runs, arms), *footnotes.origins(runs, (), cells)]

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 from electralab.report import answers, footnotes
 from electralab.report.grid import Column, Table, frame, section, summary_columns
 from electralab.report.results import Results
-from electralab.report.runs import COMPARED, Runs, percent
-from electralab.report.statistics import Summary, summarize
+from electralab.report.runs import Runs, percent
+from electralab.report.statistics.intervals import Summary, summarize
 from electralab.report.text import count, listing, number, with_interval
 
 METRICS = (
@@ -67,7 +67,7 @@ def table(results: Results) -> Table:
     return Table(
         "Pretraining",
         f"{footnotes.measured(runs.pretrained, 'pretrainings')} Held-out documents at the end of training; mean over "
-        f"seeds, in brackets its 95 % interval (Student t){_pooling(runs)}.",
+        f"seeds, in brackets its 95 % interval (Student t).",
         frame(lines, _csv(runs)),
         [section("Quality", models, QUALITY), section("Cost of one run", models, COST), *footnotes.failed(runs)],
         _notes(runs),
@@ -128,20 +128,10 @@ COST: list[Column[Pretrained]] = [
 ]
 
 
-def _pooling(runs: Runs) -> str:
-    """Say where the interval's scatter comes from."""
-    parts = []
-    for sweep in runs.sweeps:
-        spread = runs.spread(sweep, "rtd_auc")
-        if spread and len(runs.sizes(sweep)) > 1:
-            parts.append(f"{spread.freedom} degrees of freedom in `{sweep}`")
-    return f", its standard deviation pooled over the sizes of a sweep ({listing(parts)})" if parts else ""
-
-
 def _notes(runs: Runs) -> list[str]:
     notes = [footnotes.extensions(runs), *answers.no_better_than_a_constant(runs)]
     for sweep in runs.sweeps:
-        notes += answers.unordered(runs, sweep, {what: runs.summaries(metric) for metric, what in COMPARED.items()})
+        notes += answers.ordered_sizes(runs, sweep)
     notes.append(
         "AUC on the own generator is not comparable between sizes: each generator sets its own exam. Unigram "
         "replacements are the same exam for all. `Below unigram`: held-out unigram cross-entropy minus MLM loss. "

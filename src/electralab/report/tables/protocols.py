@@ -12,7 +12,8 @@ from electralab.report.learning_rates import chosen_rates, chosen_text, rates_te
 from electralab.report.protocols import SIDES, Pair, Side, both_orders_shown, finished, pairs, rank, swapped
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Arm, Runs
-from electralab.report.tables.score_cells import difference_text, majority_scores, score_text
+from electralab.report.statistics.differences import difference_text
+from electralab.report.tables.score_cells import majority_scores, score_text
 from electralab.report.text import ABSENT, count, listing, number
 
 # `targets` means nothing to them (`electralab.config.adapters`).
@@ -75,7 +76,7 @@ def _csv(runs: Runs) -> list[Column[Line]]:
         Column("metric", lambda line: runs.metric(line.pair.task)),
         *map(of_task, ("majority_rate", "validation_rows")),
         *(column for name, of in SIDES.items() for column in _csv_of_side(runs, name, of)),
-        Column("paired_seeds", lambda line: line.pair.difference and line.pair.difference.n),
+        Column("paired_seeds", lambda line: line.pair.difference and line.pair.difference.seeds),
         Column("difference", lambda line: line.pair.difference and line.pair.difference.mean),
         Column("difference_low", lambda line: line.pair.difference and line.pair.difference.low),
         Column("difference_high", lambda line: line.pair.difference and line.pair.difference.high),
@@ -219,7 +220,7 @@ def _ranking(runs: Runs, task: str, model: str, own: Sequence[Pair]) -> list[str
             f"budget: {orders[1]}."
         ]
     places = listing([f"`{a.one.method}` with `{b.one.method}`" for a, b in changed])
-    shown = sum(both_orders_shown(a, b) for a, b in changed)
+    shown = sum(both_orders_shown(runs, a, b) for a, b in changed)
     return [
         f"{where} the order changes with the protocol. One rate: {orders[0]}; budget: {orders[1]}. Changed places: "
         f"{places}; in {shown} of these {len(changed)} pairs the intervals of the paired differences show the order "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from electralab.report.runs import MAJORITY, Cell, Runs
-from electralab.report.statistics import Difference, Summary
+from electralab.report.statistics.intervals import Summary
 from electralab.report.text import ABSENT, count, listing, number
 
 
@@ -17,15 +17,6 @@ def score_text(summary: Summary | None) -> str:
     if summary.low is None or summary.high is None:
         return f"{number(summary.mean)} (n={summary.n})"
     return f"{number(summary.mean)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
-
-
-def difference_text(difference: Difference | None) -> str:
-    """`-0.020 [-0.031, -0.009] n=3`."""
-    if difference is None:
-        return ABSENT
-    if difference.low is None or difference.high is None:
-        return f"{difference.mean:+.3f} (n=1)"
-    return f"{difference.mean:+.3f} [{difference.low:+.3f}, {difference.high:+.3f}] n={difference.n}"
 
 
 class Majority(NamedTuple):
