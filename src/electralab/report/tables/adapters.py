@@ -114,7 +114,8 @@ def _answer(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> str:
             text = f"`{entry.cell.method}` {answers.signed(entry.difference)}"
             by_verdict.setdefault(entry.difference.verdict, []).append(text)
     parts = [f"{said} {listing(by_verdict[verdict])}" for verdict, said in VERDICTS.items() if verdict in by_verdict]
-    return f"{where} full fine-tuning {score_text(full.score)}, best other method {best_text}. Minus full: {'; '.join(parts)}."
+    scores = f"full fine-tuning {score_text(full.score)}, best other method {best_text}"
+    return f"{where} {scores}. Minus full: {'; '.join(parts)}."
 
 
 def _mean(entry: Entry) -> float:
