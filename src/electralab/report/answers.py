@@ -122,7 +122,7 @@ def _bought(runs: Runs, cell: Cell) -> list[str]:
     elif set(by_verdict) <= {"unclear", "lower"} and main:
         best = max(main, key=lambda model: main[model].mean)
         measurably = " measurably" if main[best].mean > 0 else ""
-        parts.append(f"pretraining did not help{measurably} at this scale (at best {_signed(runs, [best], main)})")
+        parts.append(f"pretraining did not help{measurably} at this scale, at best {_signed(runs, [best], main)}")
     if lower := by_verdict.get("lower"):
         parts.append(f"lower than random initialisation at {_signed(runs, lower, main)}")
     unclear = by_verdict.get("unclear")
@@ -132,7 +132,7 @@ def _bought(runs: Runs, cell: Cell) -> list[str]:
         parts.append(f"one common seed, no verdict at {_signed(runs, unknown, main)}")
     plain = [model for model in found if runs.is_control(model)]
     parts += [_signed(runs, plain, found)] if plain else []
-    return [f"{'; '.join(parts)} ({metric} minus that of random initialisation)"]
+    return [f"{'; '.join(parts)} (each {metric} minus that of random initialisation)"]
 
 
 def _signed(runs: Runs, models: Sequence[str], found: Mapping[str, Difference]) -> str:

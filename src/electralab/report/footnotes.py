@@ -165,8 +165,10 @@ def of_records(runs: Runs, cells: Sequence[Cell]) -> list[str]:
                 of_all = all(sentence in others for others in common.values())
                 who = "" if of_all else f", {runs.title(model)}"
                 said.setdefault((sentence, who), {})[runs.cell_name(cell)] = None
-    parts = [f"{listing(list(tasks))}{who}: {sentence.rstrip('.')}" for (sentence, who), tasks in said.items()]
-    return [f"{'; '.join(parts)}."] if parts else []
+    of_place: dict[str, list[str]] = {}
+    for (sentence, who), tasks in said.items():
+        of_place.setdefault(f"{listing(list(tasks))}{who}", []).append(sentence.rstrip("."))
+    return [" ".join(f"{place}: {'. '.join(found)}." for place, found in of_place.items())] if said else []
 
 
 def sampling(runs: Runs, arms: Sequence[Arm]) -> str:

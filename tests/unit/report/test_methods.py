@@ -34,6 +34,7 @@ def test_baselines_are_methods_and_a_grid_is_one_line(builder: Builder) -> None:
     made = Made(builder, "methods")
     assert made.cells("tfidf")["Training rows at most"] == "3000" and made.cells("tfidf")["Recipe"] == "–"
     assert made.cells("sweep (5 of a grid)")["Options"] == "" and len(made.frame) == 6
+    assert made.cells("tfidf")["Learning rates"] == "–"
     assert sum(line.startswith("| sweep") for line in made.text.splitlines()) == 1
 
 

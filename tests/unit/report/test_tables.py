@@ -118,7 +118,7 @@ def test_all_failed_still_gives_a_table_that_says_so(builder: Builder, name: str
 
 def test_where_pretraining_helped_and_where_not(whole: Builder) -> None:
     made = Made(whole, "generator_size")
-    sentiment = made.note("**movie_sentiment:** Pretraining did not help at this scale (at best tiny g100 -0.011")
+    sentiment = made.note("**movie_sentiment:** Pretraining did not help at this scale, at best tiny g100 -0.011")
     assert "TF-IDF + linear model 0.800 (above the interval of every model), majority class 0.550" in sentiment
     probe = made.note("**word_order (synthetic):** Pretraining helped at tiny g12.5 +0.1")
     assert "tiny_plain g25 (control) +0.011" in probe and "above the interval" not in probe
@@ -168,7 +168,9 @@ def test_one_common_seed_gives_no_verdict(builder: Builder) -> None:
     builder.pretrain(0.25, 0)
     builder.finetune("tiny-g25", "boolq", 0, 0.9)
     builder.finetune("tiny_random", "boolq", 0, 0.5, untrained=True)
-    assert "One common seed, no verdict at tiny g25 +0.400 (" in Made(builder, "generator_size").note("**boolq:**")
+    assert "One common seed, no verdict at tiny g25 +0.400 (each accuracy" in Made(builder, "generator_size").note(
+        "**boolq:**"
+    )
 
 
 def test_degenerate_runs_are_marked(builder: Builder) -> None:

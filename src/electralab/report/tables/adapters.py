@@ -104,7 +104,7 @@ def _answer(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> str:
     others = [entry for entry in own if entry.kind != FULL and entry.score]
     where = f"**{task}, {runs.title(model)}:**"
     if not others:
-        return f"{where} no finished run of an adapter."
+        return f"{where} no finished run but of full fine-tuning."
     best = max(others, key=_mean)
     best_text = f"`{best.cell.method}` {score_text(best.score)}"
     if full is None:
@@ -115,9 +115,8 @@ def _answer(runs: Runs, task: str, model: str, own: Sequence[Entry]) -> str:
             text = f"`{entry.cell.method}` {difference_text(entry.difference)}"
             by_verdict.setdefault(entry.difference.verdict, []).append(text)
     parts = [f"{said} {listing(by_verdict[verdict])}" for verdict, said in VERDICTS.items() if verdict in by_verdict]
-    return (
-        f"{where} full fine-tuning {score_text(full.score)}, best adapter {best_text}. Minus full: {'; '.join(parts)}."
-    )
+    scores = f"full fine-tuning {score_text(full.score)}, best other method {best_text}"
+    return f"{where} {scores}. Minus full: {'; '.join(parts)}."
 
 
 def _mean(entry: Entry) -> float:

@@ -89,7 +89,7 @@ def _line(method: Any, rows: pd.DataFrame) -> Line:
         "" if first["recipe"] == first["kind"] else first["recipe"],
         ";".join(_text(float(rate)) for rate in str(told.get("learning_rates", "")).split(";") if rate),
         "; ".join(count if len(by_epochs) == 1 else f"{count} ({listing(on)})" for count, on in by_epochs.items()),
-        _text(told["max_train_rows"]) if "max_train_rows" in told else "all",
+        _text(told["max_train_rows"]) if "max_train_rows" in told else "all" if "learning_rates" in told else "",
         differing,
         list(dict.fromkeys(rows["task"])),
         list(dict.fromkeys(rows["model"])),
@@ -146,7 +146,7 @@ COLUMNS: list[Column[Line]] = [
         left=True,
     ),
     Column("epochs", lambda line: line.epochs, "Epochs", lambda epochs: epochs or ABSENT, left=True),
-    Column("max_train_rows", lambda line: line.rows, "Training rows at most"),
+    Column("max_train_rows", lambda line: line.rows, "Training rows at most", lambda rows: rows or ABSENT),
     Column(
         "options",
         lambda line: "; ".join(f"{name} {value}" for name, value in line.options.items()),
