@@ -38,8 +38,7 @@ def manifests(folder: Path, classes: dict[str, list[str]]) -> list[Path]:
 
 
 def answers(classes: int, accuracy: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(classes, size=300)
+    generator, labels = np.random.default_rng(seed), np.random.default_rng(99).integers(classes, size=300)
     return labels, np.where(generator.random(300) < accuracy, labels, generator.integers(classes, size=300))
 
 
