@@ -129,6 +129,6 @@ def _best(runs: Runs, grid: Grid) -> str | None:
         return f"{text} One seed: no order can be shown."
     best = Arm(grid.model, grid.cells[rank, alpha].method)
     others = [Arm(grid.model, grid.cells[place].method) for place in known if place != (rank, alpha)]
-    found = [runs.difference(grid.task, best, other) for other in others]
-    below = sum(difference is not None and difference.verdict == "higher" for difference in found)
+    differences = [runs.difference(grid.task, best, other) for other in others]
+    below = sum(difference is not None and difference.verdict == "higher" for difference in differences)
     return f"{text} By paired differences it is above {below} of the {len(others)} others."

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from report_experiment import Builder, write_answers
 from scipy import stats
+from two_way import half_by_hand
 
 from electralab.config import Lora
 from electralab.errors import UserError
@@ -43,17 +44,6 @@ def gold() -> np.ndarray:
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:
     return Builder(tmp_path / "artifacts")
-
-
-def half_by_hand(a: np.ndarray, b: np.ndarray) -> float:
-    """For right and wrong answers [seeds, rows] of two arms, by the two-way table (test_differences.py)."""
-    d = a - b
-    seeds, rows = d.shape
-    rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
-    over_rows = d.mean(axis=0).var(ddof=1) / rows - (rest**2).sum() / ((seeds - 1) * (rows - 1) * seeds * rows)
-    over_seeds = stats.t.ppf(0.975, seeds - 1) * stats.sem(d.mean(axis=1))
-    half = np.hypot(over_seeds, stats.norm.ppf(0.975) * np.sqrt(max(0, over_rows)))
-    return float(max(half, stats.norm.ppf(0.975) * stats.sem(d.mean(axis=0))))
 
 
 def test_every_two_arms_are_compared_on_their_common_seeds(builder: Builder, gold: np.ndarray) -> None:
