@@ -129,13 +129,14 @@ class Builder:
         glue: str | None = None,
         settings: FinetuningMethod | None = None,
         predictions: tuple[np.ndarray, np.ndarray] | None = None,
+        classes: Sequence[str] = (),
         notes: tuple[str, ...] = (),
         snapshot: float | None = None,
         recipe: str = "paper",
         known_cost: dict[str, Any] | None = None,
         **more: float,
     ) -> Path:
-        """One fine-tuning; `predictions` are labels and answers to write beside the record, as class numbers.
+        """One fine-tuning; `predictions` are labels and answers to write beside the record, as numbers of `classes`.
 
         Where there are none, answers of this accuracy are made up, of which other models and methods share many.
         """
@@ -190,7 +191,7 @@ class Builder:
             )
         )
         if predictions:
-            write_answers(path.with_name("predictions.csv"), *predictions)
+            write_answers(path.with_name("predictions.csv"), *predictions, classes)
         return path
 
     def adapter(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.names import NO_MODEL
 from electralab.report.flatten import NOTE_SEPARATOR
 from electralab.report.grid import Column, Section, section
 from electralab.report.runs import Arm, Cell, Runs
@@ -71,13 +72,17 @@ def failed(runs: Runs) -> list[Section]:
     """Failed and skipped runs, which are in no number, with their reasons."""
     rows = runs.frame[runs.frame["status"] != "ok"].to_dict("records")
     columns: list[Column[Any]] = [
-        Column("", lambda row: " on ".join(filter(None, (row["model"], row["task"]))), "Run"),
-        Column("", lambda row: row["method"] or row["stage"], "Method", left=True),
+        Column("", lambda row: " on ".join(filter(None, (_model(row), row["task"]))), "Run"),
+        Column("", lambda row: row["method"] or "pretraining", "Method", left=True),
         Column("", lambda row: row["seed"], "Seed"),
         Column("", lambda row: row["status"], "Status", left=True),
         Column("", lambda row: row["reason"] or "no reason recorded", "Reason", left=True),
     ]
     return [section("Runs without a result", rows, columns)] if rows else []
+
+
+def _model(row: Mapping[str, Any]) -> str:
+    return "" if row["model"] == NO_MODEL else str(row["model"])
 
 
 def mark(runs: Runs, arm: Arm) -> str:

@@ -11,6 +11,7 @@ from report_adapters_experiment import adapters_and_prompts
 from report_experiment import MINILM, Builder, collected
 from report_made import Made
 from scipy import stats
+from two_way import half_by_hand, right_answers
 
 from electralab.config import (
     AdaLora,
@@ -21,20 +22,34 @@ from electralab.config import (
 )
 from electralab.errors import UserError
 from electralab.report.make import make_figure
+from electralab.report.statistics.comparisons import Arm
 
 # --- the table `adapters` -----------------------------------------------------------------------------------------
 
 
 def test_score_and_paired_difference_by_hand(study: Builder) -> None:
-    row = Made(study, "adapters").row(task="movie_sentiment", method="lora")
+    made = Made(study, "adapters")
+    row = made.row(task="movie_sentiment", method="lora")
     own, full = [0.79, 0.795, 0.786], [0.80, 0.81, 0.792]
     assert (row["median"], row["mean"], row["n"]) == pytest.approx((median(own), fmean(own), 3))
     assert (row["low"], row["high"]) == pytest.approx(stats.t.interval(0.95, 2, fmean(own), stats.sem(own)))
-    differences = np.subtract(own, full)
-    expected = stats.t.interval(0.95, 2, differences.mean(), stats.sem(differences))
+    half = half_by_hand(right_answers("minilm", "lora", own), right_answers("minilm", "full", full))
+    mean = fmean(own) - fmean(full)
     assert (row["reference"], row["paired_seeds"]) == ("full", 3)
-    assert row["difference"] == pytest.approx(differences.mean())
-    assert (row["difference_low"], row["difference_high"]) == pytest.approx(expected)
+    assert row["difference"] == pytest.approx(mean)
+    assert (row["difference_low"], row["difference_high"]) == pytest.approx((mean - half, mean + half))
+    assert made.cells("lora")["Minus full"] == f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}] n=3"
+
+
+def test_lora_against_full_is_the_row_of_comparisons(study: Builder) -> None:
+    made = Made(study, "adapters")
+    for task in ("movie_sentiment", "boolq"):
+        compared = collected(study).runs.difference(task, Arm("minilm", "lora"), Arm("minilm", "full"))
+        assert compared is not None
+        row = made.row(task=task, method="lora")
+        shown = [row[name] for name in ("paired_seeds", "difference", "difference_low", "difference_high")]
+        assert shown == [compared.seeds, compared.mean, compared.low, compared.high]
+        assert f"`lora` {compared.mean:+.3f} [{compared.low:+.3f}, {compared.high:+.3f}]" in made.note(f"**{task}, ")
 
 
 def test_differences_pair_only_common_seeds(builder: Builder) -> None:
@@ -222,7 +237,7 @@ def test_a_grid_is_ranks_by_alphas_with_empty_cells(builder: Builder) -> None:
 def test_the_best_cell_is_called_optimistic(builder: Builder) -> None:
     builder.lora_grid()
     note = Made(builder, "lora_grid").notes("best of 4 cells is rank 64, alpha 32 (0.813)")[0]
-    assert "optimistic" in note and "The intervals of 1 of 3 others" in note
+    assert "optimistic" in note and "By paired differences it is above 3 of the 3 others." in note
 
 
 def test_grids_stand_in_their_own_table_only(builder: Builder) -> None:

@@ -38,8 +38,7 @@ def manifests(folder: Path, classes: dict[str, list[str]]) -> list[Path]:
 
 
 def answers(classes: int, accuracy: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    generator = np.random.default_rng(seed)
-    labels = generator.integers(classes, size=300)
+    generator, labels = np.random.default_rng(seed), np.random.default_rng(99).integers(classes, size=300)
     return labels, np.where(generator.random(300) < accuracy, labels, generator.integers(classes, size=300))
 
 
@@ -50,7 +49,7 @@ def study(folder: Path, classes: dict[str, list[str]] = CLASSES, methods: int = 
     for task, labels in classes.items():
         for number, one in enumerate(settings):
             for seed, score in ((0, 0.9), (1, 0.5), (2, 0.8)) if number == 0 else ((0, 0.7),):
-                told = {"method": f"method_{number}", "settings": one, "hub": HUB}
+                told = {"method": f"method_{number}", "settings": one, "hub": HUB, "classes": labels}
                 builder.finetune("opt", task, seed, score, predictions=answers(len(labels), score, seed), **told)
     return builder
 
@@ -81,7 +80,7 @@ def test_a_class_that_nobody_gives_or_has_is_there(tmp_path: Path) -> None:
     classes = {"mnli": CLASSES["mnli"]}
     builder = Builder(tmp_path / "artifacts")
     given = (np.array([0, 0, 1]), np.array([0, 1, 1]))
-    builder.finetune("opt", "mnli", 0, 0.7, predictions=given, settings=InContext(), hub=HUB)
+    builder.finetune("opt", "mnli", 0, 0.7, predictions=given, settings=InContext(), hub=HUB, classes=CLASSES["mnli"])
     (matrix,) = matrices(builder, classes)
     assert matrix.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert matrix.classes == CLASSES["mnli"]
@@ -150,16 +149,20 @@ def test_the_same_runs_give_the_same_files(tmp_path: Path) -> None:
 
 def test_encoders_are_counted_and_not_drawn(builder: Builder) -> None:
     given = (np.array([0, 0, 1]), np.array([0, 1, 1]))
-    builder.finetune("tiny-g25", "movie_sentiment", 0, 0.7, predictions=given)
+    builder.finetune("tiny-g25", "movie_sentiment", 0, 0.7, predictions=given, classes=CLASSES["movie_sentiment"])
     results = with_classes(builder)
     assert list(results.detail("confusions")["rows"]) == [1, 1, 0, 1]
     with pytest.raises(UserError, match="no finished run of a decoder"):
         make_figure("confusion", results, results.folder / "f")
 
 
-def test_more_classes_than_the_task_has_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"hold class number 2, and task mnli has 2 classes"):
-        with_classes(study(tmp_path), CLASSES | {"mnli": ["a", "b"]})
+@pytest.mark.parametrize("others", [["entailment", "neutral"], ["neutral", "entailment", "contradiction"]])
+def test_other_classes_than_the_task_has_is_one_line(tmp_path: Path, others: list[str]) -> None:
+    builder = study(tmp_path)
+    said = rf"of the classes entailment, neutral, contradiction, and task mnli has {', '.join(others)}: delete"
+    with pytest.raises(UserError, match=said) as caught:
+        with_classes(builder, CLASSES | {"mnli": others})
+    assert "\n" not in str(caught.value) and "run.json" in str(caught.value)
 
 
 def test_collect_needs_no_task(builder: Builder, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,9 @@ from report_made import Made
 from scipy import stats
 
 from electralab.catalogue import TABLES
+from electralab.report.statistics.comparisons import Arm
 
+PAIRED = r"tiny g[\d.]+ [+-][\d.]+ \[[^]]+\]"  # a difference with its interval
 OF_PRETRAINING = [name for name, item in TABLES.items() if "pretraining" in item.needs]
 
 
@@ -37,16 +41,15 @@ def test_a_table_is_a_title_what_held_and_narrow_grids(whole: Builder, name: str
     assert grids and len(made.text.split("**Read with care.**")[1].split("**How")[0].split("\n- ")) <= 7
 
 
-def test_pretraining_means_and_pooled_interval(whole: Builder) -> None:
+def test_pretraining_means_and_their_own_interval(whole: Builder) -> None:
     frame = Made(whole, "pretraining").frame.set_index(["model", "metric"])
-    seeds = {size: [pretraining_metrics(size, seed)["rtd_auc"] for seed in (0, 1)] for size in SIZES}
-    variance = np.mean([np.var(values, ddof=1) for values in seeds.values()])
-    half = stats.t.ppf(0.975, df=5) * np.sqrt(variance / 2)
-    for size, values in seeds.items():
+    for size in SIZES:
+        values = [pretraining_metrics(size, seed)["rtd_auc"] for seed in (0, 1)]
         of = frame.loc[f"tiny-g{size * 100:g}"]
         row = of.loc["rtd_auc"]
         assert row["mean"] == pytest.approx(np.mean(values))
-        assert (row["low"], row["high"]) == pytest.approx((np.mean(values) - half, np.mean(values) + half))
+        expected = stats.t.interval(0.95, 1, np.mean(values), stats.sem(values))
+        assert (row["low"], row["high"]) == pytest.approx(expected)
         means = of["mean"]
         assert means["mlm_gain"] == pytest.approx(means["unigram_cross_entropy"] - means["mlm_loss"])
 
@@ -66,28 +69,43 @@ def test_no_control_is_named_where_nothing_is_extended(builder: Builder) -> None
     assert made.note("without extensions")
 
 
-def test_overlapping_sizes_are_not_ordered(builder: Builder) -> None:
-    for size, values in {0.125: (0.80, 0.81), 0.25: (0.74, 0.75), 0.5: (0.745, 0.755)}.items():
-        for seed, value in enumerate(values):
+def sizes_with_auc(builder: Builder, values: dict[float, tuple[float, ...]]) -> list[str]:
+    """What is said of the order by RTD AUC on the own generator, and by the others."""
+    for size, of_seeds in values.items():
+        for seed, value in enumerate(of_seeds):
             builder.pretrain(size, seed, rtd_auc=value)
-    note = Made(builder, "pretraining").note("cannot be ordered")
-    assert "by RTD AUC on the own generator neither tiny g25 and tiny g50" in note
+    return Made(builder, "pretraining").note("Sizes of `tiny`, by paired differences").rstrip(".").split("; ")
 
 
-def test_separated_sizes_get_no_such_note(builder: Builder) -> None:
-    for size, value in {0.125: 0.80, 0.25: 0.70, 0.5: 0.60}.items():
-        for seed in (0, 1):
-            builder.pretrain(size, seed, rtd_auc=value + 0.001 * seed)
-    made = Made(builder, "pretraining")
-    note = made.note("ordered")
-    assert "own generator" not in note and "none by RTD AUC on unigram replacements" in note
+def test_sizes_are_ordered_by_paired_differences(builder: Builder) -> None:
+    """50 % is above 25 % with both seeds though their intervals overlap; 12.5 % is not steady enough."""
+    values = {0.125: (0.80, 0.70), 0.25: (0.74, 0.76), 0.5: (0.745, 0.7651)}
+    shown = {pair: stats.ttest_rel(*(values[size] for size in pair)).pvalue < 0.05 for pair in combinations(values, 2)}
+    assert shown == {(0.125, 0.25): False, (0.125, 0.5): False, (0.25, 0.5): True}
+    own = [part for part in sizes_with_auc(builder, values) if "own generator" in part]
+    assert own == ["by RTD AUC on the own generator, 1 of 3 pairs can be ordered: tiny g50 above tiny g25"]
+
+
+def test_sizes_that_all_differ_are_a_chain(builder: Builder) -> None:
+    said = sizes_with_auc(builder, {0.125: (0.80, 0.8001), 0.25: (0.70, 0.7003), 0.5: (0.60, 0.6005)})
+    assert "by RTD AUC on the own generator, every two can be ordered: tiny g12.5 > tiny g25 > tiny g50" in said
+
+
+def test_sizes_of_which_no_pair_differs_are_not_ordered(builder: Builder) -> None:
+    said = sizes_with_auc(builder, {0.125: (0.80, 0.70), 0.25: (0.74, 0.76)})
+    assert (
+        "by RTD AUC on the own generator, no two of tiny g12.5 and tiny g25 can be ordered: "
+        "no paired difference is shown" in said
+    )
 
 
 def test_single_seeds_cannot_be_ordered(builder: Builder) -> None:
-    builder.pretrain(0.125, 0)
-    builder.pretrain(0.25, 0)
-    note = Made(builder, "pretraining").note("ordered")
-    assert "none by MLM loss, RTD AUC on the own generator and RTD AUC on unigram replacements" in note
+    said = sizes_with_auc(builder, {0.125: (0.8,), 0.25: (0.7,)})
+    assert len(said) == 3
+    for part, metric in zip(said, ("MLM loss", "RTD AUC on the own generator", "RTD AUC on unigram replacements")):
+        assert part.endswith(
+            f"by {metric}, no two of tiny g12.5 and tiny g25 can be ordered: one common seed gives no interval"
+        )
 
 
 def test_loss_above_the_base_rate_entropy_is_said(builder: Builder) -> None:
@@ -103,7 +121,7 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
     whole.finetune("tiny-g25", "boolq", 7, 0.0, status="failed")
     made = Made(whole, name)
     failed = made.section("Runs without a result")
-    assert "| tiny-g25 | pretrain | 7 | failed | the loss became NaN at step 300 |" in failed
+    assert "| tiny-g25 | pretraining | 7 | failed | the loss became NaN at step 300 |" in failed
     assert "| tiny-g25 on boolq | full | 7 | failed | out of memory |" in failed
     if name == "pretraining":
         assert made.row(model="tiny-g25", metric="rtd_auc")["n"] == 2
@@ -113,16 +131,29 @@ def test_failed_runs_are_listed_and_in_no_mean(whole: Builder, name: str) -> Non
 def test_all_failed_still_gives_a_table_that_says_so(builder: Builder, name: str) -> None:
     builder.pretrain(0.25, 0, status="failed", curve=False)
     text = Made(builder, name).text
-    assert "No finished pretrainings." in text and "| tiny-g25 | pretrain | 0 | failed |" in text
+    assert "No finished pretrainings." in text and "| tiny-g25 | pretraining | 0 | failed |" in text
 
 
 def test_where_pretraining_helped_and_where_not(whole: Builder) -> None:
     made = Made(whole, "generator_size")
     sentiment = made.note("**movie_sentiment:** Pretraining did not help at this scale, at best tiny g100 -0.011")
-    assert "TF-IDF + linear model 0.800 (above the interval of every model), majority class 0.550" in sentiment
+    assert "TF-IDF + linear model 0.800 (above every model), majority class 0.550" in sentiment
     probe = made.note("**word_order (synthetic):** Pretraining helped at tiny g12.5 +0.1")
-    assert "tiny_plain g25 (control) +0.011" in probe and "above the interval" not in probe
+    assert "tiny_plain g25 (control) +0.011" in probe and "above every model" not in probe
     assert "Best of 7 models: tiny g12.5 0.661" in probe
+
+
+def test_a_pair_has_the_same_numbers_on_every_page(whole: Builder) -> None:
+    """A size against random initialisation: two tables, and `comparisons.csv`."""
+    pages = [Made(whole, name) for name in ("generator_size", "downstream")]
+    for task, label in (("boolq", "boolq"), ("word_order", "word_order (synthetic)")):
+        d = collected(whole).runs.difference(task, Arm("tiny-g12.5", "full"), Arm("tiny_random", "full"))
+        assert d is not None and d.seeds == 3 and d.rows == 1000
+        numbers = f"tiny g12.5 {d.mean:+.3f} [{d.low:+.3f}, {d.high:+.3f}]"
+        said = [page.note(f"**{label}:**") for page in pages]
+        if d.verdict == "higher":
+            assert all(numbers in sentence for sentence in said), (numbers, said)
+        assert re.findall(PAIRED, said[0]) == re.findall(PAIRED, said[1]) != []
 
 
 def test_worse_than_random_initialisation_is_said(builder: Builder) -> None:

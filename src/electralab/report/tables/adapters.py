@@ -23,7 +23,7 @@ from electralab.report.rank_alpha import grid_methods
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Runs
 from electralab.report.statistics.differences import difference_text
-from electralab.report.tables.score_cells import majority_scores, score_text
+from electralab.report.tables.score_cells import difference_cell, majority_scores, score_text
 from electralab.report.text import count, divided, listing, named, number, percentage
 
 
@@ -91,9 +91,9 @@ def _about(runs: Runs, every: Sequence[Entry]) -> str:
     rows = runs.rows_of(entry.arm for entry in every)
     return (
         f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: mean over "
-        "seeds, in brackets its 95 % interval (Student t), n seeds; one seed has no interval. `Minus full`: mean of "
-        "the differences to full fine-tuning on the seeds that both have, with its interval. Counts, bytes, seconds "
-        "and memory: medians over seeds. A dash: not measured, or not possible."
+        "seeds, in brackets its 95 % interval (Student t), n seeds; one seed has no interval. `Minus full`: the "
+        "difference to full fine-tuning on the seeds and rows that both have; its 95 % interval covers both. Counts, "
+        "bytes, seconds and memory: medians over seeds. A dash: not measured, or not possible."
         f"{footnotes.sampling(runs, [entry.arm for entry in every])}"
     )
 
@@ -147,7 +147,7 @@ def _score_columns(runs: Runs) -> list[Column[Entry]]:
         METHOD,
         Column("", lambda entry: _recipe(runs, entry), "Recipe", left=True),
         Column("", lambda entry: f"{score_text(entry.score)}{footnotes.mark(runs, entry.arm)}", "Score"),
-        Column("", lambda entry: entry.difference, "Minus full", difference_text),
+        Column("", lambda entry: entry.difference, "Minus full", difference_cell),
         Column("", lambda entry: runs.typical(entry.cell, entry.model, "metric.validation_rows"), "Rows", count),
         Column("", cost("trainable_parameters"), "Trained parameters", count),
         Column("", lambda entry: entry.without_head, "Without the head", count),

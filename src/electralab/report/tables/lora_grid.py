@@ -10,6 +10,7 @@ from electralab.report.grid import Column, Section, Table, frame, summary_column
 from electralab.report.rank_alpha import Grid, grids
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Cell, Runs
+from electralab.report.statistics.comparisons import Arm
 from electralab.report.tables.score_cells import score_text
 from electralab.report.text import count, listing, number
 
@@ -115,7 +116,7 @@ def _notes(runs: Runs, every: Sequence[Grid], places: Sequence[Place]) -> list[s
 
 
 def _best(runs: Runs, grid: Grid) -> str | None:
-    """The best cell, and how many others its interval cannot be told from."""
+    """The best cell, and how many others are shown to be below it."""
     known = {place: found for place in grid.cells if (found := grid.summary(runs, *place))}
     if len(known) < 2:
         return None
@@ -124,9 +125,10 @@ def _best(runs: Runs, grid: Grid) -> str | None:
         f"**{_title(runs, grid)}:** best of {len(known)} cells is rank {rank:g}, alpha {alpha:g} ({number(top.mean)}), "
         "chosen on the rows that it is scored on: an optimistic number."
     )
-    with_one = [s for s in known.values() if s.low is not None and s.high is not None]
-    if top.low is None or top.high is None:
+    if top.low is None:
         return f"{text} One seed: no order can be shown."
-    others = [s for s in with_one if s is not top]
-    overlapping = [s for s in others if s.high is not None and s.high >= top.low]
-    return f"{text} The intervals of {len(overlapping)} of {len(others)} others with one overlap its interval."
+    best = Arm(grid.model, grid.cells[rank, alpha].method)
+    others = [Arm(grid.model, grid.cells[place].method) for place in known if place != (rank, alpha)]
+    differences = [runs.difference(grid.task, best, other) for other in others]
+    below = sum(difference is not None and difference.verdict == "higher" for difference in differences)
+    return f"{text} By paired differences it is above {below} of the {len(others)} others."

@@ -12,8 +12,7 @@ from electralab.report.learning_rates import chosen_rates, chosen_text, rates_te
 from electralab.report.protocols import SIDES, Pair, Side, both_orders_shown, finished, pairs, rank, swapped
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Arm, Runs
-from electralab.report.statistics.differences import difference_text
-from electralab.report.tables.score_cells import majority_scores, score_text
+from electralab.report.tables.score_cells import difference_cell, majority_scores, score_text
 from electralab.report.text import ABSENT, count, listing, number
 
 # `targets` means nothing to them (`electralab.config.adapters`).
@@ -110,10 +109,10 @@ def _about(runs: Runs, groups: dict[tuple[str, str], list[Pair]]) -> str:
     rows = runs.rows_of(_arms([pair for own in groups.values() for pair in own]))
     return (
         f"{footnotes.measured(rows, 'fine-tunings')} Validation scores: mean over seeds, in brackets its 95 % interval "
-        "(Student t), n seeds; one seed has no interval. `Budget minus one`: mean of the differences on the seeds that "
-        "both have, with its interval. Ranks are by the mean, among the methods of the same task and model. "
-        "`Training`: median seconds over seeds, of all rates. `Tokens read`: how many times the tokens of one rate the "
-        "budget reads in training. A dash: not measured, or not finished."
+        "(Student t), n seeds; one seed has no interval. `Budget minus one`: their difference on the seeds and rows "
+        "that both have; its 95 % interval covers both. Ranks are by the mean, among the methods of the same task and "
+        "model. `Training`: median seconds over seeds, of all rates. `Tokens read`: how many times the tokens of one "
+        "rate the budget reads in training. A dash: not measured, or not finished."
     )
 
 
@@ -144,7 +143,7 @@ def _score_columns(runs: Runs) -> list[Column[Line]]:
         Column("", lambda line: _kind(runs, line.pair.one.method), "Kind", left=True),
         Column("", score(SIDES["one"]), "Score, one rate"),
         Column("", score(SIDES["budget"]), "Score, budget"),
-        Column("", lambda line: line.pair.difference, "Budget minus one", difference_text),
+        Column("", lambda line: line.pair.difference, "Budget minus one", difference_cell),
         Column("", place(SIDES["one"]), "Rank, one rate"),
         Column("", place(SIDES["budget"]), "Rank, budget"),
     ]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from electralab.report.runs import MAJORITY, Cell, Runs
+from electralab.report.statistics.differences import Difference, difference_text
 from electralab.report.statistics.intervals import Summary
 from electralab.report.text import ABSENT, count, listing, number
 
@@ -17,6 +18,14 @@ def score_text(summary: Summary | None) -> str:
     if summary.low is None or summary.high is None:
         return f"{number(summary.mean)} (n={summary.n})"
     return f"{number(summary.mean)} [{number(summary.low)}, {number(summary.high)}] n={summary.n}"
+
+
+def difference_cell(difference: Difference | None) -> str:
+    """`-0.020 [-0.031, -0.009] n=3`, where n are the seeds that both have; one has no interval."""
+    if difference is None:
+        return ABSENT
+    seeds = f"(n={difference.seeds})" if difference.low is None else f"n={difference.seeds}"
+    return f"{difference_text(difference)} {seeds}"
 
 
 class Majority(NamedTuple):

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from report_experiment import Builder, write_answers
 from scipy import stats
+from two_way import half_by_hand
 
 from electralab.config import Lora
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 from electralab.records import read_record, write_record
 from electralab.report.statistics.comparisons import (
     COMPARISON_COLUMNS,
@@ -42,17 +44,6 @@ def gold() -> np.ndarray:
 @pytest.fixture
 def builder(tmp_path: Path) -> Builder:
     return Builder(tmp_path / "artifacts")
-
-
-def half_by_hand(a: np.ndarray, b: np.ndarray) -> float:
-    """For right and wrong answers [seeds, rows] of two arms, by the two-way table (test_differences.py)."""
-    d = a - b
-    seeds, rows = d.shape
-    rest = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
-    over_rows = d.mean(axis=0).var(ddof=1) / rows - (rest**2).sum() / ((seeds - 1) * (rows - 1) * seeds * rows)
-    over_seeds = stats.t.ppf(0.975, seeds - 1) * stats.sem(d.mean(axis=1))
-    half = np.hypot(over_seeds, stats.norm.ppf(0.975) * np.sqrt(max(0, over_rows)))
-    return float(max(half, stats.norm.ppf(0.975) * stats.sem(d.mean(axis=0))))
 
 
 def test_every_two_arms_are_compared_on_their_common_seeds(builder: Builder, gold: np.ndarray) -> None:
@@ -101,18 +92,13 @@ def test_a_baseline_stands_beside_every_seed(builder: Builder, gold: np.ndarray)
     for seed in (0, 1, 2):
         builder.finetune("tiny-g25", "boolq", seed, 0.6, predictions=given[seed])
     path = builder.baseline("boolq", 0.8)
-    _write_baseline_answers(path, gold)
-    found = compared(builder).difference("boolq", arm("tfidf", "tfidf"), arm("tiny-g25"))
+    write_answers(path.with_name("predictions.csv"), *answers(gold, 0.8, 99))
+    found = compared(builder).difference("boolq", arm(NO_MODEL, "tfidf"), arm("tiny-g25"))
     assert found is not None and found.low is not None and found.high is not None
     own = np.array([(predicted == gold).astype(float) for _, predicted in given])
     theirs = np.repeat([(answers(gold, 0.8, 99)[1] == gold).astype(float)], 3, axis=0)
     assert (found.seeds, found.mean) == (3, pytest.approx(theirs.mean() - own.mean()))
     assert (found.high - found.low) / 2 == pytest.approx(half_by_hand(theirs, own))
-
-
-def _write_baseline_answers(path: Path, gold: np.ndarray) -> None:
-    write_record(path, read_record(path).model_copy(update={"predictions": "predictions.csv"}))
-    write_answers(path.with_name("predictions.csv"), *answers(gold, 0.8, 99))
 
 
 def test_arms_of_different_rows_are_compared_on_those_they_share(builder: Builder, gold: np.ndarray) -> None:
@@ -160,19 +146,19 @@ def test_what_is_not_compared(builder: Builder, gold: np.ndarray) -> None:
     assert compared(builder).frame.empty
 
 
-def test_label_names_and_class_numbers_give_the_same_row(builder: Builder, gold: np.ndarray) -> None:
-    for model in ("tiny-g25", "tiny-g50"):
-        for seed in (0, 1):
-            builder.finetune(model, "boolq", seed, 0.6, predictions=answers(gold, 0.7, 5 * seed + len(model)))
+def test_names_of_classes_give_the_same_row_and_other_classes_none(builder: Builder, gold: np.ndarray) -> None:
+    given = {(m, s): answers(gold, 0.7, 5 * s + len(m)) for m in ("tiny-g25", "tiny-g100") for s in (0, 1)}
+    for (model, seed), told in given.items():
+        builder.finetune(model, "boolq", seed, 0.6, predictions=told)
     before = compared(builder).frame
-    for number, path in enumerate(builder.records):
-        predictions = path.with_name("predictions.csv")
-        frame = pd.read_csv(predictions)
-        frame = frame.assign(score_0=1 - 0.4 * frame["prediction"] - 0.3, score_1=0.4 * frame["prediction"] + 0.3)
-        if number % 2:  # files of both kinds, as an experiment holds them that grew over two versions
-            frame = frame.replace({"label": {0: "no", 1: "yes"}, "prediction": {0: "no", 1: "yes"}})
-        frame.to_csv(predictions, index=False)
+    files = [path.with_name("predictions.csv") for path in builder.records]
+    for file, told in zip(files, given.values()):
+        write_answers(file, *told, classes=["no", "yes"])
     pd.testing.assert_frame_equal(compared(builder).frame, before)
+    write_answers(files[1], *given["tiny-g25", 1], classes=["yes", "no"])
+    with pytest.raises(UserError, match="its classes are not those of") as caught:
+        compared(builder)
+    assert "\n" not in str(caught.value) and str(files[1]) in str(caught.value)
 
 
 def test_other_labels_for_the_same_rows_are_refused(builder: Builder, gold: np.ndarray) -> None:
