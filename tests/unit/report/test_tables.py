@@ -14,6 +14,8 @@ from report_made import Made
 from scipy import stats
 
 from electralab.catalogue import TABLES
+from electralab.names import NO_MODEL
+from electralab.records import read_record, write_record
 from electralab.report.statistics.comparisons import Arm
 
 PAIRED = r"tiny g[\d.]+ [+-][\d.]+ \[[^]]+\]"  # a difference with its interval
@@ -288,3 +290,12 @@ def test_no_torch(whole: Builder) -> None:
         [sys.executable, "-c", program, str(folder), str(PUBLISHED)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_a_failed_baseline_has_no_model(builder: Builder) -> None:
+    builder.pretrain(0.25, 0)
+    path = builder.baseline("boolq", 0.8)
+    write_record(path, read_record(path).model_copy(update={"status": "failed", "reason": "no words", "metrics": {}}))
+    made = Made(builder, "pretraining")
+    assert "| boolq | tfidf | 0 | failed | no words |" in made.section("Runs without a result")
+    assert NO_MODEL not in made.text
