@@ -162,7 +162,7 @@ FIGURES: dict[str, Item] = {
 # Files that `collect` writes beside `runs.csv`; each is made by `electralab.report.details.<name>`.
 DETAILS: dict[str, str] = {
     "curves": "held-out evaluations during pretraining, a row an evaluation",
-    "comparisons": "every two arms of a task (a model with a method): their difference over the same seeds and validation rows",
+    "comparisons": "every two arms of a task (a model with a method): their difference, paired over seeds and rows",
     "searches": "the trials of searches",
     "confusions": "confusion matrices of classifications, a row a cell",
 }

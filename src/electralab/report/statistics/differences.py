@@ -105,28 +105,6 @@ def difference_over_seeds(a: Mapping[int, float], b: Mapping[int, float]) -> Dif
     return Difference(len(seeds), None, of_a, of_b, of_a - of_b - half, of_a - of_b + half)
 
 
-def sentence(difference: Difference, a: str, b: str, metric: str) -> str:
-    """One clause without a full stop, the same whichever arm is named first: the one with the larger number leads.
-
-    Args:
-        difference: `a` minus `b`.
-        a: its name for a reader.
-        b: the other's.
-        metric: the name of the metric for a reader.
-    """
-    if (difference.mean, b) < (0, a):
-        difference, a, b = difference.flipped(), b, a
-    over = "1 seed" if difference.seeds == 1 else f"{difference.seeds} seeds"
-    if difference.rows is not None:
-        over += f", {difference.rows:,} rows"
-    numbers = f"{metric} {difference_text(difference)}, {over}"
-    if difference.verdict == "unknown":
-        return f"{a} and {b} share one seed, which gives no verdict ({numbers})"
-    if difference.verdict == "unclear":
-        return f"no difference is shown between {a} and {b} ({numbers})"
-    return f"{a} is above {b} ({numbers})"
-
-
 def difference_text(difference: Difference | None) -> str:
     """`-0.020 [-0.031, -0.009]`; one seed has no interval, and without a common seed there is a dash."""
     if difference is None:

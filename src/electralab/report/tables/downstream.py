@@ -165,6 +165,7 @@ def _pairs(results: Results, cell: Cell) -> list[str]:
     rows = rows[(rows["task"] == cell.task) & (rows[["method_a", "method_b"]] == cell.method).all(axis=1)]
     models = rows[["model_a", "model_b"]]
     rows = rows[models.isin(set(runs.origins)).any(axis=1) & ~models.isin(runs.random_models).any(axis=1)]
+    rows = rows[rows["verdict"] != "unknown"]
     if rows.empty:
         return []
     better = [pair for pair in map(_better, rows.itertuples()) if pair]
@@ -180,7 +181,7 @@ def _pairs(results: Results, cell: Cell) -> list[str]:
 
 
 def _better(row: Any) -> tuple[str, str, float, float, float] | None:
-    """The better model, the other, by how much, from, to; None where the interval holds 0 or there is one seed."""
+    """The better model, the other, by how much, from, to; None where the interval holds 0."""
     if row.low > 0:
         return row.model_a, row.model_b, row.difference, row.low, row.high
     if row.high < 0:

@@ -10,7 +10,6 @@ from electralab.report.statistics.differences import (
     Difference,
     difference_over_seeds,
     half_widths,
-    sentence,
 )
 from electralab.report.statistics.orders import order
 
@@ -99,21 +98,6 @@ def test_verdicts() -> None:
     assert HIGHER.flipped().flipped() == HIGHER and ONE.flipped().mean == -0.25
     exact = Difference(3, 9, 0.5, 0.5, 0.0, 0.0)
     assert exact.verdict == "unclear"
-
-
-@pytest.mark.parametrize(
-    ("difference", "expected"),
-    [
-        (HIGHER, "X is above Y (accuracy +0.250 [+0.125, +0.375], 3 seeds, 1,872 rows)"),
-        (UNCLEAR, "no difference is shown between X and Y (accuracy +0.250 [-0.250, +0.750], 3 seeds)"),
-        (ONE, "X and Y share one seed, which gives no verdict (accuracy +0.250, 1 seed, 800 rows)"),
-    ],
-)
-def test_a_pair_has_one_sentence_whichever_is_named_first(difference: Difference, expected: str) -> None:
-    assert sentence(difference, "X", "Y", "accuracy") == expected
-    assert sentence(difference.flipped(), "Y", "X", "accuracy") == expected
-    equal = Difference(2, 10, 0.5, 0.5, 0.0, 0.0)
-    assert sentence(equal, "X", "Y", "F1") == sentence(equal.flipped(), "Y", "X", "F1")
 
 
 def by_hand(known: dict[tuple[str, str], Difference | None]):  # type: ignore[no-untyped-def]
