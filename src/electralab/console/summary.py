@@ -10,7 +10,7 @@ LONGEST = 240  # characters
 
 
 def answers(tables: Path, order: Iterable[str]) -> list[str]:
-    """The answer of every table that has one, in this order: the first sentence of the paragraph below its title.
+    """The answer of every table that has one, in this order: the first sentence below its title.
 
     What is longer than a sentence to be read in a terminal is none.
     """
@@ -21,7 +21,8 @@ def answers(tables: Path, order: Iterable[str]) -> list[str]:
         except (OSError, UnicodeDecodeError):
             continue
         below_title = re.sub(r"\A#[^\n]*\n+", "", text)
-        paragraph = " ".join(below_title.split("\n\n", 1)[0].split())
+        first = re.split(r"\n\n|\n- ", below_title, maxsplit=1)[0]  # a paragraph, or the first item of a list
+        paragraph = " ".join(first.removeprefix("- ").split())
         if paragraph and paragraph[0] not in "|#<![`":
             found.append(re.split(r"(?<=[.!?]) (?=[A-Z*])", paragraph.replace("**", ""), maxsplit=1)[0])
     return [sentence for sentence in found if len(sentence) <= LONGEST]

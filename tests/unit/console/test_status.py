@@ -117,4 +117,8 @@ def test_answers_are_first_sentences_below_titles(tmp_path: Path) -> None:
     }
     for name, text in pages.items():
         (tmp_path / f"{name}.md").write_text(text)
+    (tmp_path / "e.md").write_text(
+        "# E\n\n- **task:** One thing holds. Another does not.\n- **other:** Nothing.\n\n| a |\n"
+    )
+    assert answers(tmp_path, ["e"]) == ["task: One thing holds."]
     assert answers(tmp_path, ["c", "missing", "d", "b", "a"]) == ["It is so.", "Models of 0.5 M parameters learn."]
