@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from electralab.config import Search
+from electralab.specs import PretrainSpec, RunSpec
+
 START = 8.0  # seconds: Python, PyTorch and reading the inputs
 UNKNOWN = 5.0  # seconds of a job without a spec
 FLOPS = {"cpu": 5e10, "gpu": 2e13}  # a second: one core of a server, a data-centre GPU; right within a factor of three
@@ -132,9 +135,18 @@ def guessed_seconds(spec: Mapping[str, Any] | None, gpu: int = 0) -> float:
     if spec is None:
         return UNKNOWN
     try:
-        return START + _training_flops(spec) / FLOPS["gpu" if gpu else "cpu"]
+        return START + _training_flops(_with_defaults(spec)) / FLOPS["gpu" if gpu else "cpu"]
     except (AttributeError, KeyError, TypeError, ValueError):  # a spec of a kind that trains nothing
         return UNKNOWN
+
+
+def _with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A spec with the options that jobs are not told, because they equal their defaults."""
+    if "base" in spec:
+        settings = Search.model_validate(spec["settings"]).model_dump(mode="json")
+        return {"settings": settings, "base": _with_defaults(spec["base"])}
+    told = RunSpec if "chain" in spec else PretrainSpec
+    return told.model_validate(spec).model_dump(mode="json")
 
 
 def _training_flops(spec: Mapping[str, Any]) -> float:

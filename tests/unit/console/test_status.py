@@ -28,7 +28,7 @@ def record(path: str, status: str = "ok", reason: str | None = None, source: str
         provenance = provenance.model_copy(update={"source_hash": source})
     cost = Cost(wall_seconds=1.0, cpu_seconds=1.0, peak_rss_bytes=1)
     made = RunRecord(
-        stage="finetune",
+        stage="run",
         model="m",
         seed=0,
         status=status,

@@ -134,7 +134,7 @@ def test_a_spec_of_an_unknown_kind_is_no_error(spec: dict[str, object] | None) -
 def test_guesses_know_what_is_long() -> None:
     plan = Plan(read_experiment([ROOT / "config.yaml"]))
     small, large = (guessed_seconds(json.loads(plan.pretrain_spec(f"tiny-g{size}", 0))) for size in ("12.5", "100"))
-    tuned = guessed_seconds(json.loads(plan.finetune_spec(*plan.finetuning_runs[0])))
+    tuned = guessed_seconds(json.loads(plan.run_spec("tiny-g25", "movie_sentiment", "quick_full", 0)))
     assert tuned < small < large
     longer = Plan(read_experiment([ROOT / "config.yaml"]))
     spec = json.loads(longer.pretrain_spec("tiny-g100", 0))
