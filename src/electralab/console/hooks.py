@@ -49,7 +49,7 @@ def start(plan: Plan, workflow: Any) -> None:
     work.cores, work.gpus = at_once(workflow.global_resources)
     recorded = set(plan.records)
     runs = Counter(job.rule.name for job in needed if recorded.intersection(map(str, job.output)))
-    kinds = f" ({', '.join(f'{count} {rule}' for rule, count in sorted(runs.items()))})" if runs else ""
+    kinds = f" ({', '.join(f'{rule} {count}' for rule, count in sorted(runs.items()))})" if len(runs) > 1 else ""
     name = plan.experiment.name
     text = (
         f"{name}: {sum(runs.values())} of {len(recorded)} runs to do{kinds}, {len(work.jobs)} jobs in all; "
@@ -70,7 +70,7 @@ def success(plan: Plan, workflow: Any) -> None:
     lines = [f"{name}: done after {_elapsed(workflow)}"]
     tables, figures = sorted(results.glob("tables/*.md")), sorted(results.glob("figures/*.svg"))
     if tables or figures:
-        lines[0] += f"; {len(tables)} tables in {results}/tables, {len(figures)} figures in {results}/figures"
+        lines[0] += f"; tables: {len(tables)} in {results}/tables, figures: {len(figures)} in {results}/figures"
         lines += [f"- {sentence}" for sentence in answers(results / "tables", plan.tables)[:MOST_SENTENCES]]
     lines += Runs.read(plan.records).failures()
     if tables or figures:
