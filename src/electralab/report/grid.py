@@ -173,8 +173,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.15rem; margin-top: 1.6rem; }
 p, li { max-width: 60rem; }
 .grid { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; border-bottom: 1px solid #d0d7de; text-align: left; white-space: nowrap; }
-th { border-bottom: 2px solid #8c959f; vertical-align: bottom; white-space: normal; }
-.right { text-align: right; }
+th, td { padding: .25rem .7rem; border-bottom: 1px solid #d0d7de; text-align: left; min-width: 5rem; }
+th { border-bottom: 2px solid #8c959f; vertical-align: bottom; }
+.right { text-align: right; } td.right { white-space: nowrap; }
 code { background: #eff1f3; border-radius: 3px; padding: 0 .25em; }
 """
