@@ -36,6 +36,11 @@ class Shape(Strict):
             )
         return self
 
+    @property
+    def network(self) -> dict[str, int]:
+        """The discriminator's own sizes, by their names in `electralab.electra.encoder.ElectraConfig`."""
+        return self.model_dump(exclude={"head_size"})
+
 
 # What the three recipes set when a key is not given (sources: ELECTRA paper; google-research/electra;
 # cccwam/rc2020_electra). `paper` is the paper's text; `google_code` adds what only its code does.

@@ -58,17 +58,9 @@ def build_pair(spec: PretrainSpec, vocab_size: int, unigram: Tensor) -> ElectraP
 
 def discriminator_config(settings: Pretraining, vocab_size: int) -> ElectraConfig:
     """The discriminator's shape with this vocabulary."""
-    shape = settings.discriminator
+    dropout, attention_dropout = settings.dropout, settings.attention_dropout
     return ElectraConfig(
-        vocab_size=vocab_size,
-        embedding_size=shape.embedding_size,
-        hidden_size=shape.hidden_size,
-        layers=shape.layers,
-        attention_heads=shape.attention_heads,
-        intermediate_size=shape.intermediate_size,
-        max_positions=shape.max_positions,
-        hidden_dropout=settings.dropout,
-        attention_dropout=settings.attention_dropout,
+        vocab_size, **settings.discriminator.network, hidden_dropout=dropout, attention_dropout=attention_dropout
     )
 
 

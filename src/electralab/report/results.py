@@ -36,6 +36,28 @@ class Results:
         """Without the methods that train a part of a model, or nothing: what tables about models compare."""
         return self.runs.whole_model
 
+    @property
+    def pretrained(self) -> Runs:
+        """`whole`, of an experiment that pretrains.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.whole.pretrainings.empty:
+            raise self.nothing("pretraining run")
+        return self.whole
+
+    @property
+    def finetuned(self) -> Runs:
+        """`runs`, of an experiment that fine-tunes.
+
+        Raises:
+            UserError: it does not.
+        """
+        if self.runs.finetunings.empty:
+            raise self.nothing("fine-tuning run")
+        return self.runs
+
     @cached_property
     def published(self) -> pd.DataFrame:
         """What others published.

@@ -79,17 +79,7 @@ def refuse_answers(spec: RunSpec) -> None:
 
 def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:
     """Drawn as pretraining draws it, in a pair, of which the discriminator is kept."""
-    shape = random_init.shape
-    config = ElectraConfig(
-        vocab_size=tokenizer.vocab_size,
-        embedding_size=shape.embedding_size,
-        hidden_size=shape.hidden_size,
-        layers=shape.layers,
-        attention_heads=shape.attention_heads,
-        intermediate_size=shape.intermediate_size,
-        max_positions=shape.max_positions,
-        pad_token_id=tokenizer.pad_id,
-    )
+    config = ElectraConfig(tokenizer.vocab_size, **random_init.shape.network, pad_token_id=tokenizer.pad_id)
     pair = ElectraPair(config, config)
     randomness = torch.Generator().manual_seed(seed)
     initialize(pair, random_init.initialization, randomness, sequence_length=random_init.sequence_length)

@@ -33,9 +33,8 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment fine-tunes nothing.
     """
-    runs, every = results.runs, entries(results.runs)
-    if runs.finetunings.empty:
-        raise results.nothing("fine-tuning run")
+    runs = results.finetuned
+    every = entries(runs)
     numbers = frame(every, _csv(runs))
     if not every:
         about = "No adapter, linear probe or prompt was run in this experiment: there is nothing to compare."

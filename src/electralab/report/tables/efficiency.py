@@ -45,9 +45,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment has no pretraining.
     """
-    runs = results.whole
-    if runs.pretrainings.empty:
-        raise results.nothing("pretraining run")
+    runs = results.pretrained
     methods = _score_sets(runs)
     lines = [_line(runs, model) for model in runs.models]
     free = [Line(runs.title(model), model, True, {}) for model in runs.random_models]

@@ -37,9 +37,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment has no pretraining.
     """
-    runs = results.whole
-    if runs.pretrainings.empty:
-        raise results.nothing("pretraining run")
+    runs = results.pretrained
     lines = _lines(runs)
     measured = [Measured(line, quantity) for line in lines for quantity in line.of]
     cells = runs.pretrained_cells

@@ -34,9 +34,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment fine-tunes nothing.
     """
-    runs = results.runs
-    if runs.finetunings.empty:
-        raise results.nothing("fine-tuning run")
+    runs = results.finetuned
     every = grids(runs)
     places = [Place(grid, rank, alpha) for grid in every for rank, alpha in sorted(grid.cells)]
     numbers = frame(places, _columns(runs))

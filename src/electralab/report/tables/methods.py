@@ -42,9 +42,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment fine-tunes nothing.
     """
-    runs = results.runs
-    if runs.finetunings.empty:
-        raise results.nothing("fine-tuning run")
+    runs = results.finetuned
     lines = [_line(method, rows) for method, rows in _told(runs).groupby("method", sort=False)]
     grids = grid_methods(runs)
     shown = {grids.get(line.method, line.method): line for line in reversed(lines)}

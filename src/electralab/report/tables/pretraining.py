@@ -59,9 +59,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment has no pretraining.
     """
-    runs = results.whole
-    if runs.pretrainings.empty:
-        raise results.nothing("pretraining run")
+    runs = results.pretrained
     models = _models(runs)
     lines = [Measured(model, metric) for model in models for metric in model.of]
     return Table(

@@ -33,9 +33,7 @@ def table(results: Results) -> Table:
     Raises:
         UserError: the experiment fine-tunes nothing.
     """
-    runs = results.runs
-    if runs.finetunings.empty:
-        raise results.nothing("fine-tuning run")
+    runs = results.finetuned
     groups = _groups(runs)
     numbers = frame([Line(pair, own) for own in groups.values() for pair in own], _csv(runs))
     if not groups:

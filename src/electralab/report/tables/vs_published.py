@@ -34,9 +34,7 @@ def table(results: Results) -> Table:
 
     A method stands beside published ones of its kind. Adapters also stand beside what is trained and stored in theirs.
     """
-    runs, title = results.runs, TABLES["vs_published"].title
-    if runs.finetunings.empty:
-        raise results.nothing("fine-tuning run")
+    runs, title = results.finetuned, TABLES["vs_published"].title
     found = list(pairs(runs, results.published))
     frame = pd.DataFrame([_row(runs, *pair) for pair in found], columns=list(COLUMNS))
     if not found:
