@@ -1,4 +1,4 @@
-"""What is checked before a run beyond the config itself: files of this machine, and the default experiment."""
+"""What is checked before a run beyond the config itself: files of this machine, and names that are taken."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def load_to_run(values: dict[str, Any], default: Path) -> Experiment:
         default: the file of the default experiment.
 
     Raises:
-        UserError: the config is wrong, another experiment would write into the default one's results, or local data
-            that it uses is not there.
+        UserError: the config is wrong, it would write into the results of the default experiment or of a preset, or
+            local data that it uses is not there.
     """
     experiment = load_experiment(values)
     _check_own_name(experiment, values, default)
@@ -38,12 +38,17 @@ def load_to_run(values: dict[str, Any], default: Path) -> Experiment:
 
 
 def _check_own_name(experiment: Experiment, values: dict[str, Any], default: Path) -> None:
+    """The default experiment's name and those of the presets are taken; a preset's file is called as it is."""
     base = read_values([default])
-    if values == base or base.get("name") != experiment.name:
-        return
-    if _what_runs(experiment) != _what_runs(load_experiment(base)):
+    files = [default]
+    if base.get("name") != experiment.name:
+        files.append(default.parent / "workflow" / "presets" / f"{experiment.name}.yaml")
+        if not files[-1].exists():
+            return
+        base = read_values(files)
+    if values != base and _what_runs(experiment) != _what_runs(load_experiment(base)):
         raise UserError(
-            f"config: this is not what {default} runs, but it has the same name and would write into "
+            f"config: this is not what {files[-1]} runs, but it has the same name and would write into "
             f"results/{experiment.name}: give it a name of its own, as name: mine in the overlay or --config name=mine"
         )
 

@@ -1,4 +1,4 @@
-"""What is refused before a run because of the files of this machine, or of what the default experiment writes."""
+"""What is refused before a run because of the files of this machine, or of what an experiment of the project writes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import yaml
 from experiments import DEFAULT, ROOT, changed
 
 from electralab.config import Experiment, load_experiment, load_to_run, read_experiment, used
+from electralab.config.loading import deep_merge, read_values
 from electralab.errors import UserError
 from electralab.plan import Plan
 
@@ -70,6 +71,15 @@ def test_what_changes_the_runs_needs_a_name_of_its_own(path: str, value: Any) ->
     line = refused(changed(path, value))
     assert [part for part in ("results/quick", "name: mine", "--config name=mine") if part not in line] == []
     assert load_to_run(changed(path, value) | {"name": "mine"}, CONFIG).name == "mine"
+
+
+def test_the_names_of_presets_are_taken_too() -> None:
+    smoke = read_values([CONFIG, CONFIG.parent / "workflow" / "presets" / "smoke.yaml"])
+    assert load_to_run(smoke, CONFIG).name == "smoke"
+    edited = deep_merge(smoke, {"pretraining": {"smoke": {"steps": 50}}})
+    line = refused(edited)
+    assert "smoke.yaml runs" in line and "results/smoke" in line
+    assert load_to_run(edited | {"name": "mine"}, CONFIG).name == "mine"
 
 
 @pytest.mark.parametrize(
