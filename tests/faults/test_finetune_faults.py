@@ -96,7 +96,7 @@ def came_to_nothing(spec, folder, inputs):
     assert (folder / "predictions.csv").read_text() == "id,label,prediction,score_no,score_yes\n"
     manifest = read_manifest(folder / "model" / "manifest.json")
     assert (manifest.form, manifest.files) == (None, {}) and record.reason in manifest.reason
-    assert "\n" not in record.reason
+    assert "\n" not in record.reason and spec.title not in record.reason
     return record
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from golden_cases import write_encoder
 from tiny_decoder import write_decoder
 
@@ -20,6 +21,7 @@ SEED = 1
 
 def fetched(folder: Path, kind: str) -> Path:
     """The manifest of a small encoder or decoder."""
+    torch.manual_seed(0)
     source = write_encoder(folder / kind) if kind == "encoder" else write_decoder(folder / kind, kind)
     manifest = folder / f"{kind}_model" / "manifest.json"
     fetch_model("toy", LocalModel(path=str(source)), manifest, folder / "downloads")

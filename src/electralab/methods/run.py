@@ -76,7 +76,7 @@ def run_job(
         record = _finished(job, inputs, meter)
     except (RunFailed, Unsuitable) as error:
         status: Literal["failed", "skipped"] = "failed" if isinstance(error, RunFailed) else "skipped"
-        reason = str(error).removeprefix(f"{spec.title}: ")
+        reason = str(error).removeprefix(spec.title).lstrip(",: ")  # which rows and lines of their own begin with
         shutil.rmtree(job.artifact, ignore_errors=True)  # a model that answers with NaN was written before it was asked
         _write_artifact(job, Left(form=None, reason=f"the run is {status}: {reason}"))
         write_answers(folder, data, {})

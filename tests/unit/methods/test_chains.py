@@ -20,7 +20,7 @@ from electralab.data.tasks import read_task
 from electralab.errors import UserError
 from electralab.methods.opening import open_artifact
 
-TRAINED = {"learning_rates": [1e-2], "epochs": 2, "batch_size": 16, "max_length": 32, "max_train_rows": 128}
+TRAINED = {"learning_rates": [1e-2], "epochs": 4, "batch_size": 16, "max_length": 32}
 FULL = {"kind": "full", "layerwise_lr_decay": 1.0, **TRAINED}
 LORA = {"kind": "lora", "targets": "all-linear", **TRAINED}
 MERGE, HALF = {"kind": "merge"}, {"kind": "half"}

@@ -23,11 +23,6 @@ class Link(Strict):
         """Why these settings leave no artifact although others of the kind do; None if they leave one."""
         return None
 
-    @property
-    def leaves_artifact(self) -> bool:
-        """Whether another link can go on from what this one leaves."""
-        return self.leaves is not None and self.no_artifact is None
-
     def unsuitable_after(self, before: Sequence[Link]) -> str | None:  # noqa: ARG002
         """Why this cannot follow these links, as far as settings tell; `before` is never empty."""
         return None
