@@ -51,7 +51,7 @@ lint: setup-dev
 	snakemake --lint
 
 test: setup-dev lint
-	python -m pytest $(ARGS)
+	python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile $(ARGS)
 
 docs: setup
 	python -m electralab docs

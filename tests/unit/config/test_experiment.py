@@ -244,7 +244,7 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("tasks.mine", {"source": "local", "path": "x", "labels": [True, False]}, ["tasks.mine.labels[0]", "quote it"]),
         ("pretraining.tiny.seeds", [0, -1], ["pretraining.tiny.seeds[1]", "greater than or equal to 0", "-1"]),
         ("searches.quick_search.seed", -1, ["searches.quick_search.seed", "greater than or equal to 0"]),
-        ("pretraining.tiny.warmup_steps", 2400, ["pretraining.tiny.warmup_steps 2400", "2400 steps"]),
+        ("pretraining.tiny.warmup_steps", 1500, ["pretraining.tiny.warmup_steps 1500", "1500 steps"]),
         ("pretraining.tiny.generator_sizes", [0.25, 0.25000001], ["generator_sizes 0.25 and 0.25000001", "25 %"]),
         ("pretraining.tiny.snapshots", [0.5, 0.1, 0.5], ["snapshots 0.5 and 0.5", "50 %"]),
         ("models.tiny", {"kind": "package"}, ["models.tiny and pretraining.tiny have one name"]),
