@@ -25,10 +25,9 @@ REMEDY = "out of date: run make docs"
 # Snakemake, Python, PyTorch, Transformers and Slurm.
 SAID_BY_OTHERS = {
     "LockException: Directory cannot be locked",
-    "No rule to produce TARGET",
     "FileNotFoundError",
-    "exit status 137",
     "KeyError: 'getpwuid(): uid not found'",
+    "could not determine the home directory",
     "PartitionTimeLimit",
     "pipeline",
     "LABEL_0",
