@@ -24,7 +24,7 @@ configfile: Path(workflow.basedir) / "config.yaml"
 try:
     PLAN = Plan(load_to_run(config, Path(workflow.basedir) / "config.yaml"))
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(f"electralab: {error}") from None
 
 NAME = PLAN.experiment.name
 PUBLISHED = Path(workflow.basedir) / "reference/published_results.csv"

@@ -1,4 +1,4 @@
-"""Mistakes on Snakemake's command line: one line with a remedy instead of a traceback or a bare message."""
+"""Mistakes in the config and on Snakemake's command line: one line with a remedy, and nothing around it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from electralab.catalogue import FIGURES, TABLES
 from electralab.errors import did_you_mean
 from electralab.plan import Plan
 
+OURS = re.compile(r"^WorkflowError in .+\n(electralab: .+)$", re.MULTILINE)  # what the Snakefile raises
 NO_CONFIG = re.compile(r", in load_configfile\b.*FileNotFoundError: .*: '([^']+)'", re.DOTALL)
 NO_RULE = re.compile(r"^No rule to produce (.+) \(if you use input", re.MULTILINE)
 
@@ -24,6 +25,9 @@ def know(plan: Plan, rules: list[str]) -> None:
 
 def told(text: str) -> str | None:
     """What to say instead of Snakemake's text about such a mistake; None about anything else."""
+    ours = OURS.search(text)
+    if ours:
+        return ours[1]
     config = NO_CONFIG.search(text)
     if config:
         return (
