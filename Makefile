@@ -18,9 +18,6 @@ CORES ?= all
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Snakemake and PyTorch ask for them, and a container may run as a user that the system does not know.
-export USER ?= electralab
-export HOME ?= $(CURDIR)
 
 run: setup
 	snakemake --cores $(CORES) all $(ARGS)

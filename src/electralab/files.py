@@ -31,10 +31,8 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        temporary.touch(exist_ok=False)
-        mode = temporary.stat().st_mode  # what the user's umask gives to new files; safetensors gives another
+        temporary.touch(exist_ok=False)  # with the mode that the user's umask gives to new files
         yield temporary
-        temporary.chmod(mode)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -58,12 +56,10 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     folder = Path(folder)
     staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     staging.mkdir(parents=True)
-    mode = staging.stat().st_mode & 0o666  # what the user's umask gives to new files; safetensors gives another
     try:
         yield staging
         for path in staging.rglob("*"):
             if path.is_file():
-                path.chmod(mode)
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
         shutil.rmtree(folder, ignore_errors=True)

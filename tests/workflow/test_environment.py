@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import subprocess
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -53,19 +50,6 @@ def test_lock_is_closed_and_is_what_is_installed(files: list[str]) -> None:
                 if pinned is None or not wanted.specifier.contains(pinned, prereleases=True):
                     unmet.add(f"{name} needs {wanted}, the lock has {pinned}")
     assert unmet == set()
-
-
-@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
-def test_make_names_a_user_and_a_home_where_the_system_knows_none() -> None:
-    def seen(**known: str) -> str:
-        command = ["make", "--silent", "--eval", 'seen: ; @echo "$$USER $$HOME"', "seen"]
-        environment = {"PATH": os.environ["PATH"], **known}
-        return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    assert seen() == f"electralab {ROOT}"
-    assert seen(USER="me", HOME="/home/me") == "me /home/me"
 
 
 def test_lock_works_on_any_machine() -> None:
