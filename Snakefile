@@ -8,9 +8,10 @@ from snakemake.utils import min_version
 from electralab import names
 from electralab.catalogue import DETAILS, FIGURES, TABLES
 from electralab.config import load_to_run
-from electralab.console import hooks
+from electralab.console import hooks, mistakes
 from electralab.console.owner import own_working_directory
 from electralab.errors import UserError
+from electralab.files import sha256
 from electralab.machine import gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, named, one_of
 
@@ -23,12 +24,13 @@ configfile: Path(workflow.basedir) / "config.yaml"
 try:
     PLAN = Plan(load_to_run(config, Path(workflow.basedir) / "config.yaml"))
 except UserError as error:
-    raise WorkflowError(str(error)) from None
+    raise WorkflowError(f"electralab: {error}") from None
 
 NAME = PLAN.experiment.name
-PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
+PUBLISHED = Path(workflow.basedir) / "reference/published_results.csv"
 GPUS = gpus_per_job()
 RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
+RUN_LOG = names.run_log("{model}", "{task}", "{chain}", "{seed}")
 PRETRAINING = names.pretraining_folder("{model}", "{seed}")
 put_interpreter_on_path()
 own_working_directory()
@@ -51,6 +53,9 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/run.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
+
+
+mistakes.know(PLAN, [rule.name for rule in workflow.rules if not rule.has_wildcards()])
 
 
 onstart:

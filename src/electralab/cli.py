@@ -11,6 +11,7 @@ from typing import Any
 
 from electralab import __version__
 from electralab.errors import UserError
+from electralab.files import only_writer
 from electralab.names import NO_MODEL
 
 DOWNLOADS = Path("artifacts/downloads")
@@ -88,29 +89,34 @@ def _task(options: argparse.Namespace) -> None:
     from electralab.config import Task
     from electralab.data.tasks import build_task
 
-    corpus = options.inputs[0] if options.inputs else None
-    build_task(options.name, _spec(Task, options.spec), options.out, options.downloads, corpus)
+    task, corpus = _spec(Task, options.spec), options.inputs[0] if options.inputs else None
+    with only_writer(options.out.parent):
+        build_task(options.name, task, options.out, options.downloads, corpus)
 
 
 def _model(options: argparse.Namespace) -> None:
     from electralab.config import DownloadedModel
     from electralab.data.models import fetch_model
 
-    fetch_model(options.name, _spec(DownloadedModel, options.spec), options.out, options.downloads)
+    model = _spec(DownloadedModel, options.spec)
+    with only_writer(options.out.parent):
+        fetch_model(options.name, model, options.out, options.downloads)
 
 
 def _tokenizer(options: argparse.Namespace) -> None:
     from electralab.config import Tokenizer
     from electralab.tokens.tokenizer import build_tokenizer
 
-    corpus = options.inputs[0] if options.inputs else None
-    build_tokenizer(_spec(Tokenizer, options.spec), options.out, options.downloads, corpus)
+    tokenizer, corpus = _spec(Tokenizer, options.spec), options.inputs[0] if options.inputs else None
+    with only_writer(options.out.parent):
+        build_tokenizer(tokenizer, options.out, options.downloads, corpus)
 
 
 def _tokens(options: argparse.Namespace) -> None:
     from electralab.tokens.cache import build_cache
 
-    build_cache(options.corpus, options.tokenizer, options.out, options.workers)
+    with only_writer(options.out.parent):
+        build_cache(options.corpus, options.tokenizer, options.out, options.workers)
 
 
 def _pretrain(options: argparse.Namespace) -> None:
@@ -144,7 +150,8 @@ def _run(options: argparse.Namespace) -> None:
     spec = _spec(RunSpec, options.spec)
     device = "cpu" if spec.model == NO_MODEL else select_device(options.device)
     inputs = Inputs(options.task, options.start, options.tokenizer)
-    record = run_job(spec, options.out, inputs, options.threads, device)
+    with only_writer(options.out.parent):
+        record = run_job(spec, options.out, inputs, options.threads, device)
     if record.status == "ok":
         came_to = f"{record.primary_metric} {record.metrics['score']:.3f}, {record.cost.wall_seconds:.0f} s"
     else:

@@ -46,9 +46,9 @@ snakemake --cores 8 all --configfile mine.yaml
 python -m electralab validate --config config.yaml mine.yaml   # only check it
 ```
 
-Everything is named once in its section, and `run` says by name what to run. Names are lower-case letters, digits and
-underscores. A name is also a folder below `artifacts/`, so give a changed thing a new name: what is already there under
-the old one would be rebuilt.
+Everything is named once in its section, and `run` says by name what to run. Names are up to 100 lower-case letters,
+digits and underscores. A name is also a folder below `artifacts/`, so give a changed thing a new name: what is already
+there under the old one would be rebuilt.
 
 An overlay that changes what runs needs a `name` of its own, so that it does not write into the results of the default
 experiment. The command line takes the same keys:

@@ -91,6 +91,11 @@ def run_folder(model: str, task: str, chain: str, seed: int | str) -> str:
     return f"artifacts/runs/{model}/{task}/{chain}/seed-{seed}"
 
 
+def run_log(model: str, task: str, chain: str, seed: int | str) -> str:
+    """Where a run on a task logs, without what the file ends with."""
+    return f"logs/runs/{model}-{task}-{chain}-seed-{seed}"
+
+
 def record_in(folder: str) -> str:
     """The record of a pretraining or a run."""
     return f"{folder}/run.json"

@@ -131,7 +131,9 @@ def test_workflow_stops_before_the_dag_and_leaves_results_alone(name: str, tmp_p
     output = done.stdout + done.stderr
     assert done.returncode == 1
     assert "Traceback" not in output
-    assert "Building DAG" not in output
+    assert "Building DAG" not in output and "WorkflowError" not in output
+    (line,) = [line for line in output.splitlines() if line.startswith("electralab: ")]
+    assert output.splitlines()[-1] == line
     assert [part for part in parts if part not in output] == []
     assert result.read_text() == "earlier"
 

@@ -397,7 +397,7 @@ def glue_error(folder: Path, task: str) -> str:
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert not (folder / "out").exists()
+    assert left_behind(folder / "out") == []
     return done.stderr
 
 

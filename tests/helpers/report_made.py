@@ -18,6 +18,8 @@ from electralab.report.make import make_figure, make_table
 from electralab.report.results import Results
 from electralab.report.runs import Runs
 
+MOST_NOTES = 6  # below any table, whatever the experiment: more are read by nobody
+
 
 class Made:
     """A table's CSV and Markdown."""
@@ -29,6 +31,8 @@ class Made:
         self.frame = pd.read_csv(f"{stem}.csv")
         self.text = Path(f"{stem}.md").read_text()
         self.html = Path(f"{stem}.html").read_text()
+        _, _, care = self.text.partition("**Read with care.**")
+        assert care.partition("**How this was measured.**")[0].count("\n- ") <= MOST_NOTES
 
     def section(self, heading: str) -> str:
         return next(part for part in self.text.split("\n## ") if part.startswith(heading))

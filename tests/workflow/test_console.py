@@ -123,6 +123,16 @@ def test_errors_of_snakemake_are_shown(tmp_path: Path, snakefile: str, arguments
     assert expected in done.stderr
 
 
+def test_a_config_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    workflow(tmp_path)
+    (tmp_path / "mine.yaml").write_text("x: 1\n")
+    for words, missing in ((["nowhere.yaml"], "nowhere.yaml"), (["mine.yaml", "all"], "all")):
+        done = run(tmp_path, "--configfile", *words)
+        assert done.returncode == 1
+        remedy = "--configfile takes every word after it: put targets before it"
+        assert done.stderr.splitlines() == [f"electralab: there is no config file {missing!r}; {remedy}"]
+
+
 def test_what_is_no_run_is_snakemakes_own(tmp_path: Path) -> None:
     workflow(tmp_path)
 

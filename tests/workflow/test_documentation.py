@@ -22,6 +22,18 @@ from electralab.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "results").glob("*.md")])
 REMEDY = "out of date: run make docs"
+# Snakemake, Python, PyTorch, Transformers and Slurm.
+SAID_BY_OTHERS = {
+    "LockException: Directory cannot be locked",
+    "FileNotFoundError",
+    "KeyError: 'getpwuid(): uid not found'",
+    "could not determine the home directory",
+    "PartitionTimeLimit",
+    "pipeline",
+    "LABEL_0",
+    "size of tensor a must match",
+    "cannot execute: required file not found",
+}
 
 
 def test_configuration_reference_is_current() -> None:
@@ -77,6 +89,20 @@ def test_workflow_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "docs").exists()
     assert (tmp_path / "README.md").read_text() == "<!-- rulegraph -->\n<!-- /rulegraph -->\n"
+
+
+def test_messages_that_the_troubleshooting_page_quotes_are_said() -> None:
+    page = " ".join((ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8").split())
+    source = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "src").rglob("*.py")))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # a message that is written in several pieces
+    quoted = {message for bold in re.findall(r"\*\*(.+?)\*\*", page) for message in re.findall(r"`([^`]+)`", bold)}
+    pieces = {
+        piece.strip()
+        for message in quoted - SAID_BY_OTHERS
+        for piece in re.split(r"\b[A-Z]{3,}\b|\bN\b|\.\.\.", message)
+    }
+    assert len(pieces) >= 10
+    assert [piece for piece in sorted(pieces) if piece not in source] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

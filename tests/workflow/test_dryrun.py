@@ -115,8 +115,18 @@ def test_wrong_target_is_refused_with_its_name(target: str, tmp_path: Path, snak
     done = snakemake(tmp_path, target, "-n")
     output = done.stdout + done.stderr
     assert done.returncode == 1
-    assert f"No rule to produce {target}" in output
+    assert f"\nelectralab: No rule to produce {target} in the experiment quick" in output
     assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("target", "meant"),
+    [("tabels", "tables"), ("results/quick/figures/generator_sizes.svg", "results/quick/figures/generator_size.svg")],
+)
+def test_the_target_that_was_meant_is_suggested(target: str, meant: str, tmp_path: Path, snakemake: Run) -> None:
+    done = snakemake(tmp_path, target, "-n")
+    assert done.returncode == 1
+    assert f"; did you mean {meant!r}?" in done.stdout + done.stderr
 
 
 def test_a_name_means_one_thing_in_all_experiments() -> None:

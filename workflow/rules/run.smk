@@ -10,9 +10,9 @@ rule run:
         predictions=f"{RUN}/predictions.csv",
         artifact=names.artifact_in(RUN),
     log:
-        "logs/runs/{model}-{task}-{chain}-seed-{seed}.log",
+        f"{RUN_LOG}.log",
     benchmark:
-        "logs/runs/{model}-{task}-{chain}-seed-{seed}.benchmark.tsv"
+        f"{RUN_LOG}.benchmark.tsv"
     wildcard_constraints:
         model=PLAN.run_models,
         chain=PLAN.run_chains,

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from electralab.config.notation import meant
 from electralab.errors import did_you_mean
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+T = TypeVar("T")
+
+
+def _different(items: list[Any]) -> list[Any]:
+    twice = next((item for place, item in enumerate(items) if item in items[:place]), None)
+    if twice is not None:
+        raise ValueError(f"{twice!r} is there twice: leave one out")
+    return items
+
+
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]  # it becomes a part of file names
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Seed = Annotated[int, Field(ge=0)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as NumPy wants them
 Positive = Annotated[float, Field(gt=0)]
+Distinct = Annotated[list[T], AfterValidator(_different), Field(json_schema_extra={"uniqueItems": True})]
 
 # Keys that decide which form an object takes, and with it the defaults of the others.
 TAGS = ("kind", "source")

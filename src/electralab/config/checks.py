@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import chain
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from electralab.config.methods import AdapterMethod, Method
@@ -18,10 +19,12 @@ from electralab.config.models import DownloadedModel, RandomInitModel
 from electralab.config.tasks import WordOrderTask
 from electralab.config.text import TrainedTokenizer
 from electralab.errors import did_you_mean
-from electralab.names import NO_MODEL, chain_name
+from electralab.names import NO_MODEL, chain_name, run_log
 
 if TYPE_CHECKING:
     from electralab.config.experiment import Experiment, FinetuneRuns
+
+LONGEST_FILE_NAME = 255  # bytes, on every usual file system; names are ASCII
 
 
 def check_library(experiment: Experiment) -> None:
@@ -62,6 +65,7 @@ def check_run(experiment: Experiment) -> None:
         for model in block.models:
             _known(f"{where}.models", model, experiment.model_names())
         _check_chains(experiment, where, block)
+        _check_length(experiment, where, block)
     _check_pretrainings(experiment)
 
 
@@ -74,10 +78,13 @@ def _check_unique(experiment: Experiment) -> None:
     taken = {*experiment.methods, *experiment.grids}
     for name in experiment.methods.keys() & experiment.grids.keys():
         raise ValueError(f"methods.{name} and grids.{name} have one name: rename one of them")
-    for grid in experiment.grids:
-        if experiment.grids[grid].method in experiment.methods:
-            for name in taken.intersection(experiment.expanded(grid)):
-                raise ValueError(f"grids.{grid} makes a method {name}, and that name is taken: rename one of them")
+    for name, grid in experiment.grids.items():
+        if grid.method not in experiment.methods:
+            continue
+        made = experiment.expanded(name)
+        for method in taken.intersection(made):
+            raise ValueError(f"grids.{name} makes a method {method}, and that name is taken: rename one of them")
+        taken.update(made)
 
 
 def _check_searches(experiment: Experiment) -> None:
@@ -104,6 +111,20 @@ def _check_chains(experiment: Experiment, where: str, block: FinetuneRuns) -> No
             raise ValueError(f"{where}: chain {chain_name(names)}: {wrong}")
         for model in block.models:
             _check_fit(experiment, model, names[-1], library[names[-1]])
+
+
+def _check_length(experiment: Experiment, where: str, block: FinetuneRuns) -> None:
+    """Refuse runs whose log would have a longer name than a file may have."""
+    started = tuple(f"{model}-" for model in block.models)  # sizes and snapshots of a pretraining go on so
+    models = [name for name in experiment.model_names() if f"{name}-".startswith(started)]
+    chains = map(chain_name, experiment.chains(block))
+    parts = [max(names, key=len) for names in (models, block.tasks, chains, map(str, block.seeds))]
+    name = PurePath(f"{run_log(*parts)}.benchmark.tsv").name
+    if len(name) > LONGEST_FILE_NAME:
+        raise ValueError(
+            f"{where}: model, task and methods make a file name of {len(name)} letters ({name}), and a file may have "
+            f"{LONGEST_FILE_NAME}: shorten their names"
+        )
 
 
 def _check_fit(experiment: Experiment, model: str, name: str, method: Method) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError, model_validator
 
-from electralab.config.base import Name, Seed, Strict
+from electralab.config.base import Distinct, Name, Seed, Strict
 from electralab.config.checks import check_library, check_run
 from electralab.config.methods import Method
 from electralab.config.methods.chains import with_prefixes
@@ -22,19 +22,19 @@ from electralab.names import model_name, pretraining_name
 class FinetuneRuns(Strict):
     """A block of runs: every model with every task, chain of methods and seed in it."""
 
-    models: list[str] = Field(
+    models: Distinct[str] = Field(
         min_length=1,
         description="Names of `models`, of pretrainings (all sizes) or of one size (`tiny-g25`).",
     )
     snapshots: bool = Field(False, description="Also the `snapshots` of every pretrained model of the block.")
-    tasks: list[Name] = Field(min_length=1, description="Names of tasks.")
-    methods: list[Name] = Field([], description="Names of methods or grids: each is a chain of one link.")
+    tasks: Distinct[Name] = Field(min_length=1, description="Names of tasks.")
+    methods: Distinct[Name] = Field([], description="Names of methods or grids: each is a chain of one link.")
     chains: list[Annotated[list[Name], Field(min_length=1)]] = Field(
         [],
         description="Chains of methods: each link goes on from what the one before it left, `[lora, merge, half]`. "
         "Every beginning of a chain is a run of its own, shared by all chains that begin with it.",
     )
-    seeds: list[Seed] = Field(
+    seeds: Distinct[Seed] = Field(
         [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
     )
 
@@ -48,10 +48,10 @@ class FinetuneRuns(Strict):
 class Run(Strict):
     """Which of the named things this experiment uses."""
 
-    pretraining: list[Name] = Field([], description="Names of pretrainings.")
+    pretraining: Distinct[Name] = Field([], description="Names of pretrainings.")
     finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
-    baselines: list[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
-    searches: list[Name] = Field([], description="Names of searches.")
+    baselines: Distinct[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
+    searches: Distinct[Name] = Field([], description="Names of searches.")
     pretraining_seed: Seed = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 
 

@@ -80,7 +80,7 @@ def _key(location: tuple[int | str, ...], values: Any) -> str:
             tagged = True
         elif isinstance(values, list) and isinstance(part, int):
             key += f"[{part}]"
-            values, tagged = values[part], False
+            values, tagged = values[part] if part < len(values) else None, False
         elif isinstance(values, dict) and (part in values or (index == last and "[" not in str(part))):
             key += f".{part}"
             values, tagged = values.get(part), False  # None: it is missing

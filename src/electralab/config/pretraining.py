@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Fraction, Name, Positive, Seed, Strict
+from electralab.config.base import Distinct, Fraction, Name, Positive, Seed, Strict
 
 Initialization = Literal["normal", "truncated_normal", "position_aware_init"]
 
@@ -77,7 +77,7 @@ class Pretraining(Strict):
         min_length=1,
         description="Generator widths as fractions of the discriminator's, each in (0, 1].",
     )
-    seeds: list[Seed] = Field([0], min_length=1, description="One pretraining per size and seed.")
+    seeds: Distinct[Seed] = Field([0], min_length=1, description="One pretraining per size and seed.")
 
     sequence_length: Annotated[int, Field(ge=8)] = Field(
         128, description="Tokens per sequence, special tokens included; at most the model's `max_positions`."

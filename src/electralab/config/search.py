@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from electralab.config.base import Name, Positive, Seed, Strict
+from electralab.config.base import Distinct, Name, Positive, Seed, Strict
 
 Value = bool | int | float | str
 
@@ -15,7 +15,7 @@ class Grid(Strict):
     """A method with every combination of some of its options: methods `<grid>_<option><value>_...` of their own."""
 
     method: Name = Field(description="The method whose options are varied.")
-    over: dict[Name, Annotated[list[Value], Field(min_length=1)]] = Field(
+    over: dict[Name, Annotated[Distinct[Value], Field(min_length=1)]] = Field(
         min_length=1, description="Options and their values."
     )
 

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from electralab.config.base import Name, Strict
+from electralab.config.base import Distinct, Name, Strict
 
-
-def _different(labels: list[str]) -> list[str]:
-    twice = next((label for label in labels if labels.count(label) > 1), None)
-    if twice is not None:
-        raise ValueError(f"the label {twice!r} is there twice: every class needs one of its own")
-    return labels
-
-
-Labels = Annotated[list[str], Field(min_length=2), AfterValidator(_different)]
+Labels = Annotated[Distinct[str], Field(min_length=2)]
 
 
 class PackageTask(Strict):

@@ -7,7 +7,6 @@ so that it also stands in Snakemake's log and is there without our logger plugin
 from __future__ import annotations
 
 import functools
-import json
 import logging
 import shlex
 from collections import Counter
@@ -16,10 +15,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from electralab.console.guess import guessed_seconds
 from electralab.console.plugin import PLANNED, at_once
 from electralab.console.status import Runs
 from electralab.console.summary import answers
-from electralab.console.work import Job, Work, guessed_seconds
+from electralab.console.work import Job, Work
 from electralab.plan import Plan
 from electralab.progress import duration
 
@@ -43,8 +43,8 @@ def start(plan: Plan, workflow: Any) -> None:
     """How many runs of which kinds, about how long, how to follow them."""
     needed = list(workflow.dag.needrun_jobs())
     work = Work(
-        {job.jobid: _job(job) for job in needed if job.output},
-        [_job(job, _earlier_seconds(job)) for job in workflow.dag.jobs],
+        {job.jobid: _job(plan, job) for job in needed if job.output},
+        [_job(plan, job, _earlier_seconds(job)) for job in workflow.dag.jobs],
     )
     work.cores, work.gpus = at_once(workflow.global_resources)
     recorded = set(plan.records)
@@ -92,13 +92,9 @@ def error(plan: Plan, workflow: Any) -> None:
     logger.info("\n".join(lines))
 
 
-def _job(job: Any, seconds: float | None = None) -> Job:
-    spec = getattr(job.params, "spec", None)
+def _job(plan: Plan, job: Any, seconds: float | None = None) -> Job:
     gpu = int(job.resources.get("gpu", 0) or 0)
-    try:
-        guess = guessed_seconds(json.loads(spec) if isinstance(spec, str) else None, gpu)
-    except json.JSONDecodeError:
-        guess = guessed_seconds(None)
+    guess = guessed_seconds(plan, getattr(job.params, "spec", None), gpu)
     return Job(job.rule.name, dict(job.wildcards_dict), guess, job.threads, gpu, seconds=seconds)
 
 

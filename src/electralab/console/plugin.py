@@ -19,6 +19,7 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 
 from electralab.console.logs import last_lines
+from electralab.console.mistakes import told
 from electralab.console.screen import Screen
 from electralab.console.state import Running, State
 from electralab.console.work import Work
@@ -66,7 +67,10 @@ class LogHandler(LogHandlerBase):
     def emit(self, record: logging.LogRecord) -> None:
         """Tell a record; never raises."""
         try:
-            if not self._ours:
+            mistake = told(str(record.msg)) if record.levelno >= logging.ERROR else None
+            if mistake is not None:
+                self._console.screen.line(mistake, alarming=True)
+            elif not self._ours:
                 self._plain.handle(record)
             elif not (self._console.running or self._begins(record)):
                 if not str(record.msg).startswith(NOISE):

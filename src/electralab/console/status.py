@@ -13,9 +13,12 @@ from electralab.console.logs import last_lines
 from electralab.console.owner import is_owned
 from electralab.console.state import read_state
 from electralab.errors import UserError
+from electralab.files import read_json
+from electralab.model_files import WEIGHTS
+from electralab.names import artifact_in
 from electralab.plan import Plan
 from electralab.progress import duration
-from electralab.records import read_record, source_hash
+from electralab.records import RunRecord, read_record, source_hash
 
 
 @dataclass
@@ -30,6 +33,8 @@ class Runs:
     left: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     """Those made by another version of the package's source than the present."""
+    lost: list[Path] = field(default_factory=list)
+    """Files that finished runs left and that are there no more, one a run."""
 
     @classmethod
     def read(cls, records: Sequence[str]) -> Self:
@@ -47,6 +52,7 @@ class Runs:
                 continue
             if record.status == "ok":
                 runs.done.append(name)
+                runs.lost += _lost(path.parent, record)
             else:
                 why = runs.failed if record.status == "failed" else runs.skipped
                 why[name] = record.reason or "no reason was recorded"
@@ -60,6 +66,21 @@ class Runs:
             *(f"- failed: {name}: {reason}" for name, reason in self.failed.items()),
             *(f"- skipped: {name}: {reason}" for name, reason in self.skipped.items()),
         ]
+
+
+def _lost(folder: Path, record: RunRecord) -> list[Path]:
+    """The first file of a model that has gone, if one has: Snakemake watches records and manifests only."""
+    if record.stage == "pretrain":
+        shares = record.spec.get("settings", {}).get("snapshots", [])
+        networks = ["discriminator", "generator", *(f"snapshots/{share * 100:g}" for share in shares)]
+        files = [folder / network / WEIGHTS for network in networks]
+    else:
+        manifest = Path(artifact_in(str(folder)))
+        try:
+            files = [manifest, *(manifest.parent / name for name in read_json(manifest)["files"])]
+        except (UserError, KeyError, TypeError):
+            return [manifest]
+    return [file for file in files if not file.exists()][:1]
 
 
 def print_status(overlays: Sequence[Path]) -> int:
@@ -99,5 +120,10 @@ def print_status(overlays: Sequence[Path]) -> int:
         print(
             f"{len(runs.stale)} records were made by other source than the present (the first: {runs.stale[0]}): "
             "if that matters, snakemake --forcerun RULE makes them again"
+        )
+    if runs.lost:
+        print(
+            f"{len(runs.lost)} finished runs have lost files of their models (the first: {runs.lost[0]}): "
+            "if they are needed, delete the run.json of such a run and run the same command again"
         )
     return 1 if runs.failed or jobs_failed else 0

@@ -25,4 +25,4 @@ def answers(tables: Path, order: Iterable[str]) -> list[str]:
         paragraph = " ".join(first.removeprefix("- ").split())
         if paragraph and paragraph[0] not in "|#<![`":
             found.append(re.split(r"(?<=[.!?]) (?=[A-Z*])", paragraph.replace("**", ""), maxsplit=1)[0])
-    return [sentence for sentence in found if len(sentence) <= LONGEST]
+    return [sentence for sentence in dict.fromkeys(found) if len(sentence) <= LONGEST]  # two pages may begin alike

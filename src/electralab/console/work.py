@@ -2,7 +2,7 @@
 
 A job is expected to take what its likes took: of the finished jobs of its rule (in this run, or in an earlier one
 whose `benchmark` file is there) those that share most wildcards with it. Until one has finished, a guess from its
-spec serves.
+spec serves (`guess`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,8 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from electralab.config import Search
-from electralab.specs import PretrainSpec, RunSpec
-
-START = 8.0  # seconds: Python, PyTorch and reading the inputs
-UNKNOWN = 5.0  # seconds of a job without a spec
-FLOPS = {"cpu": 5e10, "gpu": 2e13}  # a second: one core of a server, a data-centre GPU; right within a factor of three
-PARAMETERS = {"downloaded": 2e7, "trained here": 1e6}  # of a model whose shape its spec does not tell
-ROWS = 10_000  # of a task whose size its spec does not tell
+from electralab.console.guess import UNKNOWN
 
 
 @dataclass
@@ -125,47 +117,3 @@ class Work:
         cores = math.fsum(seconds * min(job.threads, self.cores) for seconds, job in left) / max(1, self.cores)
         gpus = math.fsum(seconds * job.gpu for seconds, job in left) / self.gpus if self.gpus else 0.0
         return max(cores, gpus, max((seconds for seconds, _ in left), default=0.0))
-
-
-def guessed_seconds(spec: Mapping[str, Any] | None, gpu: int = 0) -> float:
-    """Seconds of a job by its spec, before any of its kind has run: right within a factor of three at best.
-
-    Counts 6 FLOPs a parameter and token, embeddings left out (Kaplan et al. 2020).
-    """
-    if spec is None:
-        return UNKNOWN
-    try:
-        return START + _training_flops(_with_defaults(spec)) / FLOPS["gpu" if gpu else "cpu"]
-    except (AttributeError, KeyError, TypeError, ValueError):  # a spec of a kind that trains nothing
-        return UNKNOWN
-
-
-def _with_defaults(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """A spec with the options that jobs are not told, because they equal their defaults."""
-    if "base" in spec:
-        settings = Search.model_validate(spec["settings"]).model_dump(mode="json")
-        return {"settings": settings, "base": _with_defaults(spec["base"])}
-    told = RunSpec if "chain" in spec else PretrainSpec
-    return told.model_validate(spec).model_dump(mode="json")
-
-
-def _training_flops(spec: Mapping[str, Any]) -> float:
-    settings = spec["settings"]
-    if "base" in spec:  # a search: so many trials of one run
-        return float(settings["trials"]) * _training_flops(spec["base"])
-    if "steps" in settings:
-        shape, size = settings["discriminator"], spec["generator_size"]
-        parameters = _parameters(shape) * (1 + size**2)
-        sequences = settings["steps"] * settings["batch_size"] * settings.get("gradient_accumulation", 1)
-        return float(6 * parameters * sequences * settings["sequence_length"])
-    rows = settings.get("max_train_rows") or ROWS
-    tokens = rows * settings["epochs"] * settings["max_length"] / 2 * len(settings["learning_rates"])
-    untrained, downloaded = spec.get("random_init"), spec.get("downloaded")
-    known = PARAMETERS["downloaded" if downloaded else "trained here"]
-    return float(6 * tokens * (_parameters(untrained["shape"]) if untrained else known))
-
-
-def _parameters(shape: Mapping[str, Any]) -> float:
-    """Of the layers of an encoder."""
-    hidden, inner = shape["hidden_size"], shape["intermediate_size"]
-    return float(shape["layers"] * (4 * hidden**2 + 2 * hidden * inner))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -19,6 +19,12 @@ WNLI_TRAP = (
     "WNLI's validation rows reuse sentences of its training rows with the opposite label, so a model that learns the "
     "training rows scores below the most frequent label: its majority trap"
 )
+
+
+def together(sentences: Iterable[str]) -> list[str]:
+    """One note of several sentences, none where there is nothing to say: more than six notes are read by nobody."""
+    text = " ".join(sentences)
+    return [text] if text else []
 
 
 def measured(rows: pd.DataFrame, what: str) -> str:
@@ -114,7 +120,7 @@ def marked(runs: Runs, arms: Sequence[Arm]) -> list[str]:
             f"‡ by mean accuracy no better than always answering the most frequent label: {_by_task(at_majority)}."
             f"{f' {WNLI_TRAP}.' if trap else ''}"
         )
-    return notes
+    return together(notes)
 
 
 def _by_task(found: Mapping[str, Sequence[str]]) -> str:

@@ -242,6 +242,26 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
             ["tasks.mine.labels", "'a'", "twice"],
         ),
         ("tasks.mine", {"source": "local", "path": "x", "labels": [True, False]}, ["tasks.mine.labels[0]", "quote it"]),
+        ("pretraining.tiny.adam_betas", [0.98], ["'pretraining.tiny.adam_betas[1]' is required"]),
+        ("pretraining.tiny.seeds", [0, 1, 0], ["pretraining.tiny.seeds", "0 is there twice", "leave one out"]),
+        ("pretraining.tiny.seeds", [2**32], ["pretraining.tiny.seeds[0]", "less than", "4294967296"]),
+        ("methods.quick_tuned.learning_rates", [1e-3, "1e-3"], ["quick_tuned.learning_rates", "0.001 is there twice"]),
+        ("run.pretraining", ["tiny", "tiny"], ["run.pretraining", "'tiny' is there twice"]),
+        ("name", "x" * 101, ["name", "at most 100 characters"]),
+        ("grids", {"x" * 101: {"method": "quick_full", "over": {"epochs": [1]}}}, ["grids.xxx", "at most 100"]),
+        (
+            "grids",
+            {"g": {"method": "quick_full", "over": {"epochs": [1, "1"]}}},
+            ["grids.g.over.epochs", "1 is there twice"],
+        ),
+        (
+            "grids",
+            {
+                "g": {"method": "quick_lora", "over": {"adapter_dropout": [0.2]}},
+                "g_adapter": {"method": "quick_lora", "over": {"dropout": [0.2]}},
+            },
+            ["grids.g_adapter makes a method g_adapter_dropout0.2", "taken"],
+        ),
         ("pretraining.tiny.seeds", [0, -1], ["pretraining.tiny.seeds[1]", "greater than or equal to 0", "-1"]),
         ("searches.quick_search.seed", -1, ["searches.quick_search.seed", "greater than or equal to 0"]),
         ("pretraining.tiny.warmup_steps", 1500, ["pretraining.tiny.warmup_steps 1500", "1500 steps"]),
@@ -263,6 +283,26 @@ def test_bad_value_is_one_line_with_key_value_and_remedy(path: str, value: Any, 
         values = changed(path, value)
     line = refused(values)
     assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize("key", ["models", "tasks", "methods", "seeds"])
+def test_what_a_block_names_twice_is_refused(key: str) -> None:
+    values = copy.deepcopy(DEFAULT)
+    block = values["run"]["finetuning"][0]
+    block[key] = [*block[key], block[key][0]]
+    assert f"run.finetuning[0].{key}: {block[key][0]!r} is there twice: leave one out" in refused(values)
+
+
+def test_names_that_make_no_file_name_together_are_refused() -> None:
+    long = {key: key[0] * 99 for key in ("models", "tasks", "methods")}
+    values = copy.deepcopy(DEFAULT)
+    values["models"][long["models"]] = {"kind": "package"}
+    values["tasks"][long["tasks"]] = values["tasks"]["boolq"]
+    values["methods"][long["methods"]] = values["methods"]["quick_full"]
+    values["run"]["finetuning"] = [{key: [name] for key, name in long.items()}]
+    assert "run.finetuning[0]: model, task and methods make a file name of 320 letters" in refused(values)
+    values["run"]["finetuning"][0]["tasks"] = ["boolq"]
+    load_experiment(values)
 
 
 @pytest.mark.parametrize("key", ["models", "tasks", "methods"])

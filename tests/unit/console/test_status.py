@@ -14,6 +14,7 @@ from electralab.config import read_experiment
 from electralab.console import owner
 from electralab.console.state import Running, State
 from electralab.console.summary import answers
+from electralab.names import artifact_in
 from electralab.plan import Plan
 from electralab.records import Cost, Meter, RunRecord, write_record
 
@@ -39,6 +40,10 @@ def record(path: str, status: str = "ok", reason: str | None = None, source: str
         spec={},
     )
     write_record(Path(path), made)
+    manifest = Path(artifact_in(str(Path(path).parent)))
+    manifest.parent.mkdir()
+    manifest.write_text('{"files": {"weights.bin": "its checksum"}}')
+    manifest.with_name("weights.bin").touch()
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +81,20 @@ def test_every_kind_of_run_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert f"- skipped: {folders[2]}: it has no such layers" in lines
     assert any(line.startswith(f"- failed: {folders[4]}: {RECORDS[4]} is damaged") for line in lines)
     assert lines[-1].startswith(f"1 records were made by other source than the present (the first: {folders[3]})")
+
+
+def test_a_run_whose_model_has_gone_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    record(RECORDS[0])
+    record(RECORDS[1])
+    weights = Path(artifact_in(str(Path(RECORDS[1]).parent))).with_name("weights.bin")
+    weights.unlink()
+    code, lines = status(capsys)
+    assert code == 0
+    assert lines[0].startswith(f"smoke: 2 of {len(RECORDS)} runs done, 0 running, 0 failed, ")
+    (line,) = lines[1:]
+    assert line.startswith(
+        f"1 finished runs have lost files of their models (the first: {weights}): if they are needed, "
+    )
 
 
 def test_what_runs_is_told_with_its_last_line_while_its_snakemake_lives(capsys: pytest.CaptureFixture[str]) -> None:
@@ -120,5 +139,6 @@ def test_answers_are_first_sentences_below_titles(tmp_path: Path) -> None:
     (tmp_path / "e.md").write_text(
         "# E\n\n- **task:** One thing holds. Another does not.\n- **other:** Nothing.\n\n| a |\n"
     )
+    assert answers(tmp_path, ["c", "c"]) == ["It is so."]
     assert answers(tmp_path, ["e"]) == ["task: One thing holds."]
     assert answers(tmp_path, ["c", "missing", "d", "b", "a"]) == ["It is so.", "Models of 0.5 M parameters learn."]

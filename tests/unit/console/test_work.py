@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from electralab.config import read_experiment
 from electralab.console import work as module
-from electralab.console.work import Job, Work, guessed_seconds
-from electralab.plan import Plan
+from electralab.console.work import Job, Work
 
-ROOT = Path(__file__).resolve().parents[3]
 SEEDS = [{"model": model, "seed": seed} for model in ("small", "large") for seed in ("0", "1", "2")]
 
 
@@ -124,19 +118,3 @@ def test_a_run_ends_at_all_of_its_work(jobs: list[tuple[str, int, float]], cores
             run(work, clock, number, seconds)
         assert work.share == 1.0
         assert work.seconds_left == 0.0
-
-
-@pytest.mark.parametrize("spec", [{}, {"settings": {}}, {"settings": None}, {"settings": {"steps": "many"}}, None])
-def test_a_spec_of_an_unknown_kind_is_no_error(spec: dict[str, object] | None) -> None:
-    assert guessed_seconds(spec) == module.UNKNOWN
-
-
-def test_guesses_know_what_is_long() -> None:
-    plan = Plan(read_experiment([ROOT / "config.yaml"]))
-    small, large = (guessed_seconds(json.loads(plan.pretrain_spec(f"tiny-g{size}", 0))) for size in ("12.5", "100"))
-    tuned = guessed_seconds(json.loads(plan.run_spec("tiny-g25", "movie_sentiment", "quick_full", 0)))
-    assert tuned < small < large
-    longer = Plan(read_experiment([ROOT / "config.yaml"]))
-    spec = json.loads(longer.pretrain_spec("tiny-g100", 0))
-    spec["settings"]["steps"] *= 2
-    assert guessed_seconds(spec) - module.START == pytest.approx(2 * (large - module.START))

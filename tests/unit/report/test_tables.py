@@ -40,7 +40,7 @@ def test_a_table_is_a_title_what_held_and_narrow_grids(whole: Builder, name: str
     for grid in grids:
         assert len({row.count(" | ") for row in grid.splitlines()}) == 1
         assert grid.splitlines()[0].count(" | ") < 9
-    assert grids and len(made.text.split("**Read with care.**")[1].split("**How")[0].split("\n- ")) <= 7
+    assert grids
 
 
 def test_pretraining_means_and_their_own_interval(whole: Builder) -> None:
@@ -264,6 +264,21 @@ def test_several_sweeps_are_told_apart(builder: Builder) -> None:
     for name in ("tiny", "wide"):
         builder.pretrain(0.25, 0, name=name)
     assert list(dict.fromkeys(Made(builder, "pretraining").frame["row"])) == ["tiny g25", "wide g25"]
+
+
+@pytest.mark.parametrize("name", [*OF_PRETRAINING, "downstream"])
+def test_six_notes_are_enough_for_an_experiment_with_everything(builder: Builder, name: str) -> None:
+    for sweep in ("tiny", "wide", "deep", "long"):
+        for size, seed in ((0.25, 0), (0.25, 1), (0.5, 0), (0.5, 1)):
+            builder.pretrain(size, seed, name=sweep)
+        for seed, method in ((0, "full"), (1, "full"), (0, "tuned"), (0, "longer")):
+            # `tiny` alone is scored with every method on both tasks; its constant answers are the majority class.
+            builder.finetune(f"{sweep}-g25", "movie_sentiment", seed, 0.5, method=method, degenerate=True)
+            if sweep == "tiny" or method == "full":
+                builder.finetune(f"{sweep}-g25", "sts", seed, 0.0, method=method, glue="stsb", degenerate=True)
+            builder.finetune(f"{sweep}-g25", "word_order", seed, 0.5, method=method, synthetic=True)
+    builder.finetune("minilm", "movie_sentiment", 0, 0.8, hub="some/model", notes=("It has seen this text.",))
+    Made(builder, name)  # it looks at the number of notes of every table
 
 
 def test_a_page_is_the_same_in_markdown_and_html(whole: Builder) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from electralab.config.base import Fraction, Name, Positive
+from electralab.config.base import Distinct, Fraction, Name, Positive
 from electralab.config.methods.link import Link
 
 Answers = Literal["label_words", "as_published"]
@@ -19,7 +19,7 @@ ANSWERS = (
 class Training(Link):
     """How a model is trained on a task, whatever part of it is trained."""
 
-    learning_rates: list[Positive] = Field(
+    learning_rates: Distinct[Positive] = Field(
         [3e-4],
         min_length=1,
         description="With more than one, each run picks the best on a tuning part of its training rows.",

@@ -186,12 +186,14 @@ def _notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
         "FLOPs are counted, not measured, in two conventions: `electra_paper` (that of google-research/electra) and "
         "`matmul_3x` (matrix products only, backward twice forward). One petaflop/s-day (pfs-day) is 8.64e19 FLOPs."
     ]
+    unscored = []
     for method, tasks in methods.items():
         every = [*runs.models, *runs.random_models]
         without = [model for model in every if _mean_score(runs, model, method, tasks) is None]
         if without:
             names = listing([runs.title(model) for model in without])
-            notes.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")
+            unscored.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")
+    notes += footnotes.together(unscored)
     own = runs.pretrained
     hardware = [
         f"{device} of {machine}" for device, machine in zip(own["provenance.device"], own["provenance.machine"])

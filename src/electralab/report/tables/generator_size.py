@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import NamedTuple
 
 from electralab.names import parse_model
@@ -150,7 +151,7 @@ def _notes(runs: Runs) -> list[str]:
             "rows, and are not corrected for the number of comparisons. The discriminator of each size "
             "comes from one pretraining seed, and that scatter is in no interval of a score."
         )
-    for sweep in runs.sweeps:
-        notes += answers.ordered_sizes(runs, sweep) + answers.ordered_scores(runs, sweep, cells)
+    orders = (answers.ordered_sizes(runs, sweep) + answers.ordered_scores(runs, sweep, cells) for sweep in runs.sweeps)
+    notes += footnotes.together(chain.from_iterable(orders))
     arms = [(cell, model) for cell in cells for model in dict.fromkeys(runs.cell_rows(cell)["model"])]
     return [*notes, *footnotes.marked(runs, arms), *footnotes.origins(runs, (), cells)]

@@ -128,8 +128,7 @@ COST: list[Column[Pretrained]] = [
 
 def _notes(runs: Runs) -> list[str]:
     notes = [footnotes.extensions(runs), *answers.no_better_than_a_constant(runs)]
-    for sweep in runs.sweeps:
-        notes += answers.ordered_sizes(runs, sweep)
+    notes += footnotes.together(line for sweep in runs.sweeps for line in answers.ordered_sizes(runs, sweep))
     notes.append(
         "AUC on the own generator is not comparable between sizes: each generator sets its own exam. Unigram "
         "replacements are the same exam for all. `Below unigram`: held-out unigram cross-entropy minus MLM loss. "
