@@ -27,7 +27,8 @@ except UserError as error:
 
 NAME = PLAN.experiment.name
 PUBLISHED = str(Path(workflow.basedir) / "reference/published_results.csv")
-GPUS = gpus_per_job()
+DEVICE = PLAN.experiment.device
+GPUS = gpus_per_job(DEVICE)
 RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
 PRETRAINING = names.pretraining_folder("{model}", "{seed}")
 put_interpreter_on_path()

@@ -125,7 +125,7 @@ def test_inputs_follow_the_tokenizer_and_the_task() -> None:
     corpus = {"corpus": "artifacts/corpora/text/manifest.json"}
     assert plan().tokenizer_inputs("trained") == plan().task_inputs("probe") == corpus
     assert plan().tokenizer_inputs("fetched") == plan().task_inputs("boolq") == {}
-    assert plan().pretrain_inputs("net-g25") == {
+    assert plan().pretrain_inputs("net-g25", 7) == {
         "tokens": "artifacts/tokens/text/trained/manifest.json",
         "tokenizer": "artifacts/tokenizers/trained/tokenizer.json",
     }

@@ -14,7 +14,7 @@ from electralab.console.owner import is_owned
 from electralab.console.state import read_state
 from electralab.errors import UserError
 from electralab.plan import Plan
-from electralab.progress import duration
+from electralab.progress import duration, warning_in
 from electralab.records import read_record, source_hash
 
 
@@ -30,6 +30,8 @@ class Runs:
     left: list[str] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
     """Those made by another version of the package's source than the present."""
+    unwell: dict[str, list[str]] = field(default_factory=dict)
+    """What a finished pretraining says of its own health."""
 
     @classmethod
     def read(cls, records: Sequence[str]) -> Self:
@@ -47,6 +49,8 @@ class Runs:
                 continue
             if record.status == "ok":
                 runs.done.append(name)
+                if record.stage == "pretrain" and record.notes:
+                    runs.unwell[name] = record.notes
             else:
                 why = runs.failed if record.status == "failed" else runs.skipped
                 why[name] = record.reason or "no reason was recorded"
@@ -90,11 +94,15 @@ def print_status(overlays: Sequence[Path]) -> int:
         f"Snakemake is {'' if living else 'not '}running here"
     )
     for job in running:
-        latest = last_lines(job.log)[-1:] if job.log else []
-        print(": ".join([f"- running for {duration(time.time() - job.started)}: {job.title}", *latest]))
+        lines = last_lines(job.log) if job.log else []
+        print(": ".join([f"- running for {duration(time.time() - job.started)}: {job.title}", *lines[-1:]]))
+        if warning := warning_in(lines):
+            print(f"  look at it: {warning}")
     jobs_failed = [] if state is None or state.name not in (name, None) else state.failed
     for line in [*runs.failures(), *(f"- failed in the latest Snakemake: {job}" for job in jobs_failed)]:
         print(line)
+    for name, notes in runs.unwell.items():
+        print(f"- {name}: {'; '.join(notes)}")
     if runs.stale:
         print(
             f"{len(runs.stale)} records were made by other source than the present (the first: {runs.stale[0]}): "
