@@ -181,18 +181,20 @@ def continue_from(pair: ElectraPair, discriminator: Path, generator: Path | None
         UserError: as `load_encoder`; or the shapes differ.
     """
     drawn = ["generator"] if generator is None else []
+    read = []
     for role, encoder, head, names, directory in (
-        ("generator", pair.generator, pair.generator_head, GENERATOR_HEAD, generator),
         ("discriminator", pair.discriminator, pair.discriminator_head, DISCRIMINATOR_HEAD, discriminator),
+        ("generator", pair.generator, pair.generator_head, GENERATOR_HEAD, generator),
     ):
-        if directory is None:
-            continue
-        config, state = _read(directory)
-        _check_shape(role, encoder.config, config, directory)
+        if directory is not None:
+            config, state = _read(directory)
+            _check_shape(role, encoder.config, config, directory)
+            read.append((role, encoder, head, names, state, directory))
+    for role, encoder, head, names, state, directory in reversed(read):
+        _fill(encoder, _encoder_weights(encoder, state, directory))
         if all(_their_name(name, names) in state for name in head.state_dict()):
-            _fill_network(encoder, head, names, state, directory)
+            _fill(head, _head_weights(head, names, state, directory))
         else:
-            _fill(encoder, _encoder_weights(encoder, state, directory))
             drawn.append(f"the {role}'s head")
     return drawn
 
