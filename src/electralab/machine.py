@@ -84,4 +84,6 @@ def _free_gpu(count: int) -> int:
                 return number
             except BlockingIOError:
                 continue
+            except OSError:  # no place for locks here
+                return number
     raise AssertionError("a later round always has a free lock")

@@ -51,6 +51,12 @@ def test_gpus_are_known_by_their_names_not_by_the_numbers_that_a_job_sees(monkey
     assert machine.select_device() == "cuda:2"
 
 
+def test_without_a_place_for_locks_there_is_no_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    with_gpus(monkeypatch, "a", "b")
+    monkeypatch.setattr("tempfile.tempdir", "/proc")
+    assert machine.select_device() == "cuda:0"
+
+
 def test_one_gpu_several_or_a_given_one_need_no_choice(monkeypatch: pytest.MonkeyPatch) -> None:
     with_gpus(monkeypatch, "a", "b")
     assert machine.select_device(spread=True) == "cuda"
