@@ -1,4 +1,4 @@
-"""What a run's own numbers say of it, on numbers that real runs gave or that were made sick."""
+"""What a run's own numbers say of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from electralab.pretrain.health import Spikes, findings
 from electralab.pretrain.schedule import learning_rate_factor
 from electralab.pretrain.trainer import run_pretraining
 
-# tiny-g25 and the control tiny_plain-g25 of the default experiment, at their ends.
+# Numbers as a small model that has learnt gives them.
 HEALTHY = {
     "step": 2400, "phase": "joint", "loss_spikes": 0, "rtd_auc_unigram": 0.84, "rtd_loss": 0.30,
     "rtd_base_entropy": 0.38, "mlm_loss": 5.2, "unigram_cross_entropy": 6.2,
