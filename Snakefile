@@ -28,7 +28,8 @@ except UserError as error:
 
 NAME = PLAN.experiment.name
 PUBLISHED = Path(workflow.basedir) / "reference/published_results.csv"
-GPUS = gpus_per_job()
+DEVICE = PLAN.experiment.device
+GPUS = gpus_per_job(DEVICE)
 RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
 RUN_LOG = names.run_log("{model}", "{task}", "{chain}", "{seed}")
 PRETRAINING = names.pretraining_folder("{model}", "{seed}")

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from electralab.config import Form
 from electralab.errors import UserError
-from electralab.files import read_json, sha256, write_json
+from electralab.files import check_files, read_json, sha256, write_json
 from electralab.records import versions
 
 SCHEMA_VERSION: Final = 1
@@ -109,12 +109,7 @@ def read_manifest(path: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise UserError(f"{path} is not the manifest of an artifact ({key}: {first['msg']}): {remedy}") from None
-    for name, checksum in manifest.files.items():
-        file = path.parent / name
-        if not file.is_file():
-            raise UserError(f"{file} is missing, and {path} names it: {remedy}")
-        if sha256(file) != checksum:
-            raise UserError(f"{file} is not the file that {path} names (another checksum): {remedy}")
+    check_files(path.parent, manifest.files, path, remedy)
     return manifest
 
 

@@ -16,6 +16,7 @@ from electralab.names import NO_MODEL
 
 DOWNLOADS = Path("artifacts/downloads")
 PUBLISHED = Path("reference/published_results.csv")
+DEVICES = "auto, cpu, gpu (and nothing else), cuda or cuda:N"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,9 +108,9 @@ def _tokenizer(options: argparse.Namespace) -> None:
     from electralab.config import Tokenizer
     from electralab.tokens.tokenizer import build_tokenizer
 
-    tokenizer, corpus = _spec(Tokenizer, options.spec), options.inputs[0] if options.inputs else None
+    tokenizer, source = _spec(Tokenizer, options.spec), options.inputs[0] if options.inputs else None
     with only_writer(options.out.parent):
-        build_tokenizer(tokenizer, options.out, options.downloads, corpus)
+        build_tokenizer(tokenizer, options.out, options.downloads, source)
 
 
 def _tokens(options: argparse.Namespace) -> None:
@@ -122,13 +123,14 @@ def _tokens(options: argparse.Namespace) -> None:
 def _pretrain(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.machine import select_device
+    from electralab.pretrain.inputs import Inputs
     from electralab.pretrain.trainer import run_pretraining
     from electralab.progress import print_result
     from electralab.specs import PretrainSpec
 
-    spec = _spec(PretrainSpec, options.spec)
-    device = select_device(options.device)
-    record = run_pretraining(spec, options.tokens, options.tokenizer, options.out, options.threads, device)
+    spec = _spec(PretrainSpec, options.spec).watched(options.watching)
+    inputs = Inputs(options.tokens, options.tokenizer, options.start, options.start_generator)
+    record = run_pretraining(spec, inputs, options.out, options.threads, select_device(options.device))
     metrics = record.metrics
     if record.status != "ok":
         print_result(f"{record.model} seed {record.seed}: {record.status.upper()}: {record.reason}")
@@ -148,7 +150,8 @@ def _run(options: argparse.Namespace) -> None:
     from electralab.specs import RunSpec
 
     spec = _spec(RunSpec, options.spec)
-    device = "cpu" if spec.model == NO_MODEL else select_device(options.device)
+    spread = spec.settings.kind == "in_context"
+    device = "cpu" if spec.model == NO_MODEL else select_device(options.device, spread=spread)
     inputs = Inputs(options.task, options.start, options.tokenizer)
     with only_writer(options.out.parent):
         record = run_job(spec, options.out, inputs, options.threads, device)
@@ -267,7 +270,7 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("tokenizer", _tokenizer, "train or fetch a tokenizer")
     add("--spec", str, help="canonical JSON of the tokenizer")
-    add("--inputs", nargs="*", help="corpus manifest, for a tokenizer that is trained")
+    add("--inputs", nargs="*", help="corpus manifest of a tokenizer that is trained, tokenizer.json of a model's")
     add("--downloads", default=DOWNLOADS)
     add("--out")
 
@@ -279,10 +282,13 @@ def _parser() -> argparse.ArgumentParser:
 
     add = verb("pretrain", _pretrain, "pretrain a generator and a discriminator")
     add("--spec", str, help="canonical JSON of the run")
+    add("--watching", str, default="{}", help="JSON of settings that decide no weight, in place of the spec's")
     add("--tokens")
     add("--tokenizer")
+    add("--start", default=None, help="vouches for weights to go on from: a record, or a manifest")
+    add("--start-generator", default=None, help="manifest of the generator of a downloaded discriminator")
     add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", str, default="auto", help=DEVICES)
     add("--out")
 
     for name, call, about in (
@@ -299,7 +305,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         add("--tokenizer", default=None, help="tokenizer.json of the model; an artifact has its own")
         add("--threads", int, default=1)
-        add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+        add("--device", str, default="auto", help=DEVICES)
         add("--out")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -36,6 +36,7 @@ def atomic_write(path: Path) -> Iterator[Path]:
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _sync_folder(path.parent)
     except OSError as error:
         if error.errno in FULL:
             raise UserError(full_disk(path)) from error
@@ -62,8 +63,10 @@ def staged_folder(folder: Path) -> Iterator[Path]:
             if path.is_file():
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
+        _sync_folder(staging)
         shutil.rmtree(folder, ignore_errors=True)
         staging.rename(folder)
+        _sync_folder(folder.parent)
     except Exception as error:
         # Libraries that write weights wrap what the system says in exceptions of their own.
         if getattr(error, "errno", None) in FULL or any(os.strerror(number) in str(error) for number in FULL):
@@ -71,6 +74,16 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the names in a folder survive a power cut: a file that is renamed into it is there only once this is done."""
+    if os.name == "posix":  # Windows cannot open a folder
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
 
 
 def full_disk(path: Path) -> str:
@@ -108,6 +121,26 @@ def sha256(path: Path) -> str:
     """Hex SHA-256 of a file, read in constant memory."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_files(folder: Path, checksums: Mapping[str, str], source: Path, remedy: str) -> None:
+    """See that files are those that a record or a manifest names.
+
+    Args:
+        folder: the names are relative to it.
+        checksums: hex SHA-256 by name.
+        source: what names them.
+        remedy: what to do where they are not.
+
+    Raises:
+        UserError: a file is missing or was changed.
+    """
+    for name, checksum in checksums.items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{file} is missing, and {source} names it: {remedy}")
+        if sha256(file) != checksum:
+            raise UserError(f"{file} is not the file that {source} names (another checksum): {remedy}")
 
 
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes]:

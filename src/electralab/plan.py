@@ -15,6 +15,7 @@ from typing import Any
 
 from electralab.catalogue import FIGURE_FILES, FIGURES, TABLE_FILES, TABLES, chosen
 from electralab.config import (
+    WATCHING,
     AdapterMethod,
     DownloadedModel,
     Experiment,
@@ -22,6 +23,7 @@ from electralab.config import (
     GlueTask,
     InContext,
     Method,
+    ModelTokenizer,
     PackageModel,
     RandomInitModel,
     TrainedTokenizer,
@@ -38,6 +40,7 @@ from electralab.names import (
     model_name,
     parse_model,
     pretraining_folder,
+    pretraining_name,
     record_in,
     results_folder,
     run_folder,
@@ -266,13 +269,20 @@ class Plan:
         return spec.canonical()
 
     def pretrain_spec(self, model: str, seed: int) -> str:
-        """Canonical JSON of one pretraining run."""
+        """Canonical JSON of one pretraining run: of what decides its weights."""
         settings = self.experiment.pretraining_of(model)
         name = parse_model(model)
         size = next(size for size in settings.generator_sizes if f"{size * 100:g}" == f"{name.size:g}")
         # The other sizes and seeds of the sweep are not this run's business: adding one must not rerun it.
         settings = settings.model_copy(update={"generator_sizes": [size], "seeds": [seed]})
-        return PretrainSpec(model=model, generator_size=size, seed=seed, settings=settings).canonical()
+        told = PretrainSpec(model=model, generator_size=size, seed=seed, settings=settings).without_defaults()
+        told["settings"] = {key: value for key, value in told["settings"].items() if key not in WATCHING}
+        return _json(told)
+
+    def pretrain_watching(self, model: str) -> str:
+        """Canonical JSON of how a pretraining is watched and kept, which decides no weight."""
+        told = self.experiment.pretraining_of(model).without_defaults()
+        return _json({key: value for key, value in told.items() if key in WATCHING})
 
     def run_spec(self, model: str, task: str, chain: str, seed: int) -> str:
         """Canonical JSON of one run on a task: of the last link of its chain."""
@@ -300,10 +310,11 @@ class Plan:
         if isinstance(described, DownloadedModel):
             return {"downloaded": described, "extensions": [], "pretraining_recipe": None}
         pretraining = self.experiment.pretraining_of(model)
-        start = {"extensions": pretraining.extensions, "pretraining_recipe": pretraining.recipe}
+        start = {"pretraining_recipe": pretraining.recipe}
         if described is None:
             kept = (share for share in pretraining.snapshots if model.endswith(f"-at{share * 100:g}"))
-            return start | {"snapshot": next(kept, None)}
+            extensions = self.experiment.extensions(pretraining_name(model))
+            return start | {"extensions": extensions, "snapshot": next(kept, None)}
         random_init = RandomInit(
             shape=pretraining.discriminator,
             initialization=pretraining.initialization,
@@ -319,7 +330,7 @@ class Plan:
         if isinstance(base.settings, FullFinetuning):  # a trial is scored and not deployed
             base = base.model_copy(update={"settings": base.settings.model_copy(update={"save_model": False})})
         spec = {"name": name, "settings": search.without_defaults(), "base": base.without_defaults()}
-        return json.dumps(spec, sort_keys=True, separators=(",", ":"))
+        return _json(spec)
 
     def search_inputs(self, name: str) -> dict[str, str]:
         """What the trials of a search read."""
@@ -329,8 +340,10 @@ class Plan:
     # --- what each job reads ---------------------------------------------------------------------------------
 
     def tokenizer_inputs(self, tokenizer: str) -> dict[str, str]:
-        """The corpus manifest of a trained tokenizer; nothing for one that is downloaded."""
+        """The corpus of a trained tokenizer, or the model whose it is; nothing for one that is downloaded."""
         spec = self.experiment.tokenizers[tokenizer]
+        if isinstance(spec, ModelTokenizer):
+            return {"model": f"{downloaded_folder(spec.model)}/tokenizer.json"}
         return {"corpus": corpus_manifest(spec.corpus)} if isinstance(spec, TrainedTokenizer) else {}
 
     def task_inputs(self, task: str) -> dict[str, str]:
@@ -338,13 +351,18 @@ class Plan:
         spec = self.experiment.tasks[task]
         return {"corpus": corpus_manifest(spec.corpus)} if isinstance(spec, WordOrderTask) else {}
 
-    def pretrain_inputs(self, model: str) -> dict[str, str]:
-        """Token cache and tokenizer of a pretraining."""
+    def pretrain_inputs(self, model: str, seed: int) -> dict[str, str]:
+        """Token cache and tokenizer of a pretraining, and what vouches for weights that it goes on from."""
         settings = self.experiment.pretraining_of(model)
-        return {
+        inputs = {
             "tokens": tokens_manifest(settings.corpus, settings.tokenizer),
             "tokenizer": tokenizer_file(settings.tokenizer),
         }
+        if settings.start_from in self.experiment.pretraining:
+            start = model_name(settings.start_from, parse_model(model).size / 100)
+            return inputs | {"start": record_in(pretraining_folder(start, seed))}
+        starts = {"start": settings.start_from, "start_generator": settings.start_generator_from}
+        return inputs | {key: f"{downloaded_folder(name)}/manifest.json" for key, name in starts.items() if name}
 
     def run_inputs(self, model: str, task: str, chain: str, seed: int) -> dict[str, str]:
         """The task, and what vouches for the weights that a run starts from.
@@ -366,9 +384,13 @@ class Plan:
         return inputs
 
 
+def _json(told: dict[str, Any]) -> str:
+    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+
+
 def named(inputs: Any, name: str) -> str:
     """The flag of an input of a job (Snakemake's `InputFiles`), where the job has such an input."""
-    return f"--{name} {inputs[name]}" if name in inputs.keys() else ""  # noqa: SIM118 - it is no mapping
+    return f"--{name.replace('_', '-')} {inputs[name]}" if name in inputs.keys() else ""  # noqa: SIM118 - it is no mapping
 
 
 def one_of(names: Iterable[str]) -> str:

@@ -9,11 +9,13 @@ import re
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
 SECONDS_BETWEEN_LINES = 15.0
 RESULT = "result: "
+WARNING = "warning: "
 # The largest unit that fits is used from twice its length on: 95 s, 119 min, 47 h.
 UNITS = (("days", 86_400.0), ("h", 3600.0), ("min", 60.0), ("s", 1.0))
 
@@ -41,13 +43,15 @@ class Progress:
         tokens = f"{per_second * self._tokens_per_step:,.0f} tokens/s" if self._tokens_per_step else ""
         details = [text for text in (shown, tokens) if text]
         if self._bar is not None:
-            self._bar.update(done - self._bar.n)
-            self._bar.set_postfix_str(", ".join(details), refresh=False)
+            with suppress(OSError):
+                self._bar.update(done - self._bar.n)
+                self._bar.set_postfix_str(", ".join(details), refresh=False)
         elif now - self._last_line >= SECONDS_BETWEEN_LINES or done == self._total:
             self._last_line = now
             left = f"{duration((self._total - done) / max(1e-9, per_second))} left"
             text = ", ".join([f"{self._unit} {done}/{self._total}", *details, left])
-            print(f"{self._label}: {text}", file=sys.stderr, flush=True)
+            with suppress(OSError):  # a terminal that is gone shows nothing
+                print(f"{self._label}: {text}", file=sys.stderr, flush=True)
         return seconds
 
     def pause(self) -> None:
@@ -69,6 +73,18 @@ class Progress:
 def print_result(text: str) -> None:
     """The last word of a job, on stderr: into its log, from where the console shows it."""
     print(f"{RESULT}{text}", file=sys.stderr, flush=True)
+
+
+def print_warning(text: str) -> None:
+    """What a user should look at while a job runs, on stderr."""
+    with suppress(OSError):
+        print(f"{WARNING}{text}", file=sys.stderr, flush=True)
+
+
+def warning_in(lines: Iterable[str]) -> str | None:
+    """The last warning among the lines of a log."""
+    found = [line.removeprefix(WARNING) for line in lines if line.startswith(WARNING)]
+    return found[-1] if found else None
 
 
 def result_in(lines: Iterable[str]) -> str | None:

@@ -8,6 +8,7 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from electralab.errors import UserError
-from electralab.files import read_json, write_json
+from electralab.files import check_files, read_json, write_json
 
 VERSIONED = (
     *("torch", "transformers", "tokenizers", "datasets", "peft", "bitsandbytes", "optuna"),
@@ -56,6 +57,8 @@ class Provenance(_Record):
     versions: dict[str, str]
     data: dict[str, str]
     device: str
+    gpu: str | None = None
+    """Its name, as `NVIDIA H100 80GB HBM3`."""
     threads: int
     load_average: float
     started: str
@@ -82,6 +85,8 @@ class RunRecord(_Record):
     metrics: dict[str, float] = {}
     predictions: str | None = None
     notes: list[str] = []
+    files: dict[str, str] = {}
+    """SHA-256 of the networks of a pretraining, by their names beside the record, which vouches for them."""
     cost: Cost
     provenance: Provenance
     spec: dict[str, Any]
@@ -113,6 +118,26 @@ def read_record(path: Path) -> RunRecord:
         raise UserError(f"{path} is not a run record ({key}: {first['msg']}): delete it and rerun") from None
 
 
+def check_network(path: Path, folder: Path) -> None:
+    """See that a network is the one that its pretraining left.
+
+    Args:
+        path: record of the pretraining.
+        folder: `discriminator/`, `generator/` or a snapshot beside it.
+
+    Raises:
+        UserError: the record is missing or damaged, the network is not the one that it vouches for, or is none of it.
+    """
+    record = read_record(path)
+    own = {name: checksum for name, checksum in record.files.items() if (path.parent / name).parent == folder}
+    remedy = f"delete {path} and run the same command again: it is trained again"
+    if not own and (record.files or not folder.is_dir()):
+        raise UserError(
+            f"{folder} was not kept by the pretraining of {path}, which ended before it was asked for: {remedy}"
+        )
+    check_files(path.parent, own, path, remedy)
+
+
 @dataclass
 class Meter:
     """Wall and CPU seconds of a run, carried over restarts, and the provenance of its start."""
@@ -138,7 +163,8 @@ class Meter:
 
     def cost(self, **known: Any) -> Cost:
         """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, ...)."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        unit = 1 if sys.platform == "darwin" else 1024
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
         gpu = self.wall_seconds if self.device.startswith("cuda") else None
         return Cost(
             wall_seconds=round(self.wall_seconds, 3),
@@ -158,6 +184,7 @@ class Meter:
             versions=versions(),
             data=self.data,
             device=self.device,
+            gpu=_gpu(self.device),
             threads=self.threads,
             load_average=round(os.getloadavg()[0], 2),
             started=self._started,
@@ -203,6 +230,11 @@ def _git(root: Path, *arguments: str) -> str:
     return subprocess.run(
         ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
     ).stdout.strip()
+
+
+def _gpu(device: str) -> str | None:
+    torch = sys.modules.get("torch")  # reports read records without it; who trains on a GPU has imported it
+    return str(torch.cuda.get_device_name(device)) if torch and device.startswith("cuda") else None
 
 
 def _processor() -> str:

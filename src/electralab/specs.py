@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pydantic import Field
 
-from electralab.config import DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
+from electralab.config import WATCHING, DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
 from electralab.names import NO_MODEL, chain_name
 
 
@@ -17,6 +18,20 @@ class PretrainSpec(Strict):
     generator_size: float
     seed: int
     settings: Pretraining
+
+    @property
+    def decides_weights(self) -> str:
+        """Canonical JSON of what decides the weights beside the data, whatever that is called."""
+        named = ("corpus", "tokenizer", "start_from", "start_generator_from", "generator_sizes", "seeds")
+        settings = {
+            key: value for key, value in self.settings.without_defaults().items() if key not in (*WATCHING, *named)
+        }
+        return json.dumps([self.generator_size, self.seed, settings], sort_keys=True)
+
+    def watched(self, watching: str) -> PretrainSpec:
+        """The same run, watched and kept in another way: JSON of keys of `config.WATCHING`."""
+        settings = Pretraining.model_validate({**self.settings.without_defaults(), **json.loads(watching)})
+        return self.model_copy(update={"settings": settings})
 
 
 class RandomInit(Strict):

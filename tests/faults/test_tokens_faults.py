@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -13,6 +14,7 @@ import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tokens_corpus import write_corpus
 
@@ -163,6 +165,31 @@ def test_a_changed_byte_is_not_trusted_by_the_next_build(inputs: tuple[Path, Pat
     path.write_bytes(content)
     build_cache(*inputs, built, workers=1)
     assert _files(built.parent) == expected
+
+
+@pytest.mark.parametrize("kind", ["tokens", "offsets"])
+def test_a_changed_byte_is_not_trusted_by_training(built: Path, kind: str) -> None:
+    path = built.parent / "train" / f"00001.{kind}.bin"
+    content = bytearray(path.read_bytes())
+    content[1000] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        TokenCache(built, "train")
+    _one_line(caught, str(path), f"delete {built} and run the same command again")
+
+
+def test_ids_beyond_the_vocabulary_are_one_line(built: Path) -> None:
+    """The manifest itself says that they belong there."""
+    manifest = json.loads(built.read_text())
+    path = built.parent / "train" / "00000.tokens.bin"
+    content = np.frombuffer(path.read_bytes(), "<u2").copy()
+    content[7] = manifest["vocab_size"]
+    path.write_bytes(content.tobytes())
+    manifest["train"][0]["tokens_sha256"] = hashlib.sha256(content.tobytes()).hexdigest()
+    built.write_text(json.dumps(manifest))
+    with pytest.raises(UserError) as caught:
+        TokenCache(built, "train")
+    _one_line(caught, str(path), "beyond the vocabulary")
 
 
 def test_a_damaged_unigram_file_is_one_line(built: Path) -> None:

@@ -28,6 +28,7 @@ from electralab.finetune.objective import Classification, Regression
 from electralab.methods.run import Inputs as RunInputs
 from electralab.methods.run import run_job
 from electralab.names import NO_MODEL
+from electralab.pretrain.inputs import Inputs as PretrainingInputs
 from electralab.pretrain.trainer import run_pretraining
 from electralab.records import RunRecord
 from electralab.specs import PretrainSpec, RunSpec
@@ -83,7 +84,8 @@ def pretrain(folder: Path, inputs: Inputs, settings: dict[str, Any]) -> Numbers:
         seed=3,
         settings=Pretraining.model_validate({"corpus": "c", "tokenizer": "t", **settings}),
     )
-    record = run_pretraining(spec, inputs.tokens, inputs.pretraining_tokenizer, folder / "run.json", 1, "cpu")
+    files = PretrainingInputs(inputs.tokens, inputs.pretraining_tokenizer)
+    record = run_pretraining(spec, files, folder / "run.json", 1, "cpu")
     numbers: Numbers = {}
     with (folder / "evaluation.csv").open(newline="") as file:
         for row in csv.DictReader(file):

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from electralab.config import FullFinetuning, load_experiment
+from electralab.config import FullFinetuning, load_experiment, used
 from electralab.names import NO_MODEL, artifact_in, run_folder
 from electralab.plan import Plan
 from electralab.specs import PretrainSpec, RunSpec
@@ -125,7 +125,7 @@ def test_inputs_follow_the_tokenizer_and_the_task() -> None:
     corpus = {"corpus": "artifacts/corpora/text/manifest.json"}
     assert plan().tokenizer_inputs("trained") == plan().task_inputs("probe") == corpus
     assert plan().tokenizer_inputs("fetched") == plan().task_inputs("boolq") == {}
-    assert plan().pretrain_inputs("net-g25") == {
+    assert plan().pretrain_inputs("net-g25", 7) == {
         "tokens": "artifacts/tokens/text/trained/manifest.json",
         "tokenizer": "artifacts/tokenizers/trained/tokenizer.json",
     }
@@ -151,6 +151,54 @@ def test_editing_a_pretraining_concerns_its_runs_and_what_takes_its_shape() -> N
     assert {run for run in shape if run.startswith("run")} == {
         f"run ('net_random', 'boolq', 'full', {seed})" for seed in (0, 1)
     }
+
+
+def test_how_a_pretraining_is_watched_is_told_apart_from_what_decides_its_weights() -> None:
+    """Snakemake compares the spec alone; the job puts both together, and its record has it all."""
+    watching = {"evaluation_every": 5, "evaluation_sequences": 7, "checkpoint_every": 3, "snapshots": [0.5]}
+    assert differing(lambda values: values["pretraining"]["net"].update(watching)) == set()
+    after = plan(lambda values: values["pretraining"]["net"].update(watching))
+    told = PretrainSpec.model_validate_json(after.pretrain_spec("net-g25", 0))
+    wanted = after.experiment.pretraining["net"].model_copy(update={"generator_sizes": [0.25], "seeds": [0]})
+    assert told.watched(after.pretrain_watching("net-g25")).settings == wanted
+    assert differing(lambda values: values["pretraining"]["net"].update(adam_epsilon=1e-7)) == {
+        f"pretrain {run}" for run in plan().pretraining_runs
+    }
+
+
+def goes_on(values: dict[str, Any]) -> None:
+    values["models"]["mine"] = {"kind": "local", "path": "mine"}
+    values["models"]["its_generator"] = {"kind": "local", "path": "generator"}
+    values["tokenizers"]["of_mine"] = {"kind": "model", "model": "mine"}
+    values["pretraining"]["more"] = {**values["pretraining"]["net"], "start_from": "net", "seeds": [7]}
+    values["pretraining"]["further"] = {
+        **{"corpus": "text", "tokenizer": "of_mine", "initialization": "position_aware_init"},
+        **{"start_from": "mine", "start_generator_from": "its_generator"},
+    }
+    values["run"]["pretraining"] = ["more", "further"]
+
+
+def test_a_pretraining_waits_for_the_weights_that_it_goes_on_from() -> None:
+    of = plan(goes_on)
+    own = of.pretrain_inputs("more-g50", 7)
+    assert own["start"] == "artifacts/models/pretrained/net-g50/seed-7/run.json" and "start_generator" not in own
+    downloaded = of.pretrain_inputs("further-g25", 0)
+    assert downloaded["start"] == "artifacts/models/downloaded/mine/manifest.json"
+    assert downloaded["start_generator"] == "artifacts/models/downloaded/its_generator/manifest.json"
+    assert of.tokenizer_inputs("of_mine") == {"model": "artifacts/models/downloaded/mine/tokenizer.json"}
+    assert {"mine", "its_generator"} <= used(of.experiment).models.keys()
+    assert {"net", "more", "further"} == used(of.experiment).pretraining.keys()
+
+
+def test_extensions_follow_weights_into_the_pretraining_that_goes_on_from_them() -> None:
+    def twice(values: dict[str, Any]) -> None:
+        goes_on(values)
+        values["pretraining"]["net"]["unigram_warmup"] = 0.1
+        values["run"]["finetuning"] = [{"models": ["more-g25"], "tasks": ["boolq"], "methods": ["full"]}]
+        values["run"]["pretraining_seed"] = 7
+
+    spec = RunSpec.model_validate_json(plan(twice).run_spec("more-g25", "boolq", "full", 0))
+    assert spec.extensions == ["start_from", "unigram_warmup"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electralab import progress as module
-from electralab.progress import Progress, duration, print_result, result_in, seconds_left
+from electralab.progress import (
+    Progress,
+    duration,
+    print_result,
+    print_warning,
+    result_in,
+    seconds_left,
+    warning_in,
+)
 
 
 @given(st.floats(0, 1e8))
@@ -54,3 +62,28 @@ def test_the_last_result_of_a_log_is_found(capsys: pytest.CaptureFixture[str]) -
     assert result_in(lines) == "second"
     assert result_in(["no result: here"]) is None
     assert seconds_left("nothing left") is None
+
+
+def test_the_last_warning_is_found(capsys: pytest.CaptureFixture[str]) -> None:
+    for text in ("m: one", "m: two"):
+        print_warning(text)
+    print_result("m: done")
+    lines = capsys.readouterr().err.splitlines()
+    assert warning_in(lines) == "m: two"
+    assert warning_in(lines[-1:]) is None
+
+
+def test_a_terminal_that_is_gone_ends_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone:
+        def isatty(self) -> bool:
+            return False
+
+        def write(self, _: str) -> int:
+            raise OSError(5, "Input/output error")
+
+        flush = isatty
+
+    monkeypatch.setattr(module.sys, "stderr", Gone())
+    progress = Progress("m seed 0", 1)
+    progress.update(1)
+    print_warning("m: one")

@@ -145,7 +145,7 @@ def artifacts(of: Plan) -> dict[str, str]:
     made |= {f"tokenizers/{name}": of.tokenizer_spec(name) for name in of.experiment.tokenizers}
     made |= {f"tasks/{name}": of.task_spec(name) for name in of.experiment.tasks}
     for model, seed in of.pretraining_runs:
-        made[f"pretrained/{model}/{seed}"] = of.pretrain_spec(model, seed) + str(of.pretrain_inputs(model))
+        made[f"pretrained/{model}/{seed}"] = of.pretrain_spec(model, seed) + str(of.pretrain_inputs(model, seed))
     for run in (*of.finetuning_runs, *of.baseline_runs):
         made[run_folder(*run)] = of.run_spec(*run) + str(of.run_inputs(*run))
     return made

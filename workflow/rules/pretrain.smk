@@ -4,7 +4,7 @@
 rule pretrain:
     """Pretrain a generator and a discriminator."""
     input:
-        unpack(lambda w: PLAN.pretrain_inputs(w.model)),
+        unpack(lambda w: PLAN.pretrain_inputs(w.model, int(w.seed))),
     output:
         f"{PRETRAINING}/evaluation.csv",
         record=names.record_in(PRETRAINING),
@@ -24,11 +24,16 @@ rule pretrain:
         runtime=2880,
     params:
         spec=lambda w: PLAN.pretrain_spec(w.model, int(w.seed)),
+        # Taken from `input`, so Snakemake compares none of these: what decides no weight trains nothing anew.
+        watching=lambda w, input: PLAN.pretrain_watching(w.model),
+        start=lambda w, input: named(input, "start"),
+        start_generator=lambda w, input: named(input, "start_generator"),
     message:
         "Pretrain {wildcards.model}, seed {wildcards.seed}"
     shell:
-        "python -m electralab pretrain --spec {params.spec:q} --tokens {input.tokens} --tokenizer {input.tokenizer}"
-        " --threads {threads} --out {output.record} 2> {log}"
+        "python -m electralab pretrain --spec {params.spec:q} --watching {params.watching:q} --tokens {input.tokens}"
+        " --tokenizer {input.tokenizer} {params.start} {params.start_generator} --threads {threads} --device {DEVICE}"
+        " --out {output.record} 2> {log}"
 
 
 rule pretraining:

@@ -31,7 +31,7 @@ rule run:
         "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " --threads {threads} --out {output.record} 2> {log}"
+        " --threads {threads} --device {DEVICE} --out {output.record} 2> {log}"
 
 
 rule finetuning:

@@ -28,4 +28,4 @@ rule search:
         "Search {wildcards.search}"
     shell:
         "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " --threads {threads} --out {output} 2> {log}"
+        " --threads {threads} --device {DEVICE} --out {output} 2> {log}"

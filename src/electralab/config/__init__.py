@@ -33,7 +33,7 @@ from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
 from electralab.config.preflight import load_to_run
-from electralab.config.pretraining import RECIPES, Initialization, Pretraining, Shape
+from electralab.config.pretraining import RECIPES, WATCHING, Initialization, Pretraining, Shape
 from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
     GlueFolder,
@@ -53,6 +53,7 @@ from electralab.config.text import (
     HubText,
     HubTokenizer,
     LocalText,
+    ModelTokenizer,
     PackageText,
     PackageTokenizer,
     Tokenizer,
@@ -64,6 +65,7 @@ __all__ = [
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",
+    "WATCHING",
     "AdaLora",
     "Adapter",
     "AdapterMethod",
@@ -97,6 +99,7 @@ __all__ = [
     "Lora",
     "Merge",
     "Method",
+    "ModelTokenizer",
     "Oft",
     "PackageModel",
     "PackageTask",

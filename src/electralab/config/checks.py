@@ -17,7 +17,7 @@ from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Training
 from electralab.config.models import DownloadedModel, RandomInitModel
 from electralab.config.tasks import WordOrderTask
-from electralab.config.text import TrainedTokenizer
+from electralab.config.text import ModelTokenizer, TrainedTokenizer
 from electralab.errors import did_you_mean
 from electralab.names import NO_MODEL, chain_name, run_log
 
@@ -33,18 +33,44 @@ def check_library(experiment: Experiment) -> None:
     for name, tokenizer in experiment.tokenizers.items():
         if isinstance(tokenizer, TrainedTokenizer):
             _known(f"tokenizers.{name}.corpus", tokenizer.corpus, experiment.corpora)
+        elif isinstance(tokenizer, ModelTokenizer):
+            _known(f"tokenizers.{name}.model", tokenizer.model, _downloaded(experiment))
     for name, task in experiment.tasks.items():
         if isinstance(task, WordOrderTask):
             _known(f"tasks.{name}.corpus", task.corpus, experiment.corpora)
     for name, pretraining in experiment.pretraining.items():
         _known(f"pretraining.{name}.corpus", pretraining.corpus, experiment.corpora)
         _known(f"pretraining.{name}.tokenizer", pretraining.tokenizer, experiment.tokenizers)
+        _check_start(experiment, name)
     for name, model in experiment.models.items():
         if isinstance(model, RandomInitModel):
             _known(f"models.{name}.like", model.like, experiment.pretraining)
     for name, grid in experiment.grids.items():
         _known(f"grids.{name}.method", grid.method, experiment.methods)
     _check_searches(experiment)
+
+
+def _check_start(experiment: Experiment, name: str) -> None:
+    """What a pretraining goes on from exists and has its shape, sizes and seeds."""
+    key, settings = f"pretraining.{name}", experiment.pretraining[name]
+    if settings.start_from is None:
+        return
+    _known(f"{key}.start_from", settings.start_from, {*experiment.pretraining, *_downloaded(experiment)})
+    if settings.start_generator_from is not None:
+        _known(f"{key}.start_generator_from", settings.start_generator_from, _downloaded(experiment))
+    if settings.start_from not in experiment.pretraining:
+        return
+    experiment.ancestors(name)
+    if settings.start_generator_from is not None:
+        raise ValueError(f"{key}.start_generator_from: {settings.start_from} has a generator of its own: leave it out")
+    start = experiment.pretraining[settings.start_from]
+    for option in ("discriminator", "tokenizer", "tied_embeddings"):
+        if getattr(settings, option) != getattr(start, option):
+            raise ValueError(f"{key}.{option} is not that of {settings.start_from}, from which it goes on: make it so")
+    for option in ("generator_sizes", "seeds"):
+        missing = sorted(set(getattr(settings, option)) - set(getattr(start, option)))
+        if missing:
+            raise ValueError(f"{key}.{option}: {settings.start_from}, from which it goes on, has no {missing[0]:g}")
 
 
 def check_run(experiment: Experiment) -> None:
@@ -163,6 +189,10 @@ def _check_pretrainings(experiment: Experiment) -> None:
 
 def _baselines(experiment: Experiment) -> set[str]:
     return {name for name, method in experiment.methods.items() if isinstance(method, TfidfBaseline)}
+
+
+def _downloaded(experiment: Experiment) -> set[str]:
+    return {name for name, model in experiment.models.items() if isinstance(model, DownloadedModel)}
 
 
 def _known(where: str, name: str, allowed: Iterable[str]) -> None:

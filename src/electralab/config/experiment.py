@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain, product
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -59,6 +59,12 @@ class Experiment(Strict):
     """`config.yaml`: a complete experiment."""
 
     name: Name = Field(description="Results go to `results/<name>/`.")
+    device: Literal["auto", "cpu", "gpu"] = Field(
+        "auto",
+        description="Where jobs train. `auto`: on a GPU where the machine that runs Snakemake has one. `gpu`: every "
+        "training job asks for a GPU and stops where there is none: for jobs that are submitted from a machine without "
+        "one (`--config device=gpu`, or in a profile).",
+    )
     corpora: dict[Name, Corpus] = Field({})
     tokenizers: dict[Name, Tokenizer] = Field({})
     tasks: dict[Name, Task] = Field({})
@@ -122,6 +128,26 @@ class Experiment(Strict):
     def finetuned_pretrainings(self) -> set[str]:
         """Pretrainings of which a model is fine-tuned."""
         return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
+
+    def ancestors(self, pretraining: str) -> list[str]:
+        """The pretrainings whose weights a pretraining goes on from, the nearest first.
+
+        Raises:
+            ValueError: they go round in a circle.
+        """
+        found: list[str] = []
+        name = self.pretraining[pretraining].start_from
+        while name in self.pretraining:
+            if name in (pretraining, *found):
+                raise ValueError(f"pretraining.{pretraining}.start_from: {' <- '.join([pretraining, *found, name])}")
+            found.append(name)
+            name = self.pretraining[name].start_from
+        return found
+
+    def extensions(self, pretraining: str) -> list[str]:
+        """Departures from the paper in a pretraining and in those that it goes on from."""
+        names = [pretraining, *self.ancestors(pretraining)]
+        return sorted({extension for name in names for extension in self.pretraining[name].extensions})
 
     def pretraining_of(self, model: str) -> Pretraining:
         """The pretraining that gives a model, which must not be a downloaded one, its shape and tokenizer."""

@@ -54,8 +54,8 @@ def _check_own_name(experiment: Experiment, values: dict[str, Any], default: Pat
 
 
 def _what_runs(experiment: Experiment) -> str:
-    """Where GLUE lies on this machine makes no other experiment."""
-    return used(experiment).model_copy(update={"glue": GlueFolder()}).canonical()
+    """Where GLUE lies and which devices there are makes no other experiment."""
+    return used(experiment).model_copy(update={"glue": GlueFolder(), "device": "auto"}).canonical()
 
 
 def _local_paths(experiment: Experiment) -> Iterator[tuple[str, str]]:

@@ -48,6 +48,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "paper": {},
     "google_code": {
         "mask_selection": "with_replacement",
+        "mask_unknown": True,
         "adam_bias_correction": False,
         "schedule": "warmup_times_decay",
         "batches": "sentence_pair",
@@ -63,11 +64,26 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+# Keys by which a pretraining is watched and kept. They decide no weight: a change of them trains nothing anew.
+WATCHING = ("evaluation_every", "evaluation_sequences", "checkpoint_every", "snapshots")
+
+
 class Pretraining(Strict):
     """One ELECTRA pretraining, repeated over generator sizes and seeds."""
 
     corpus: Name = Field(description="Corpus name.")
     tokenizer: Name = Field(description="Tokenizer name.")
+    start_from: Name | None = Field(
+        None,
+        description="EXTENSION over the paper: go on from given weights, those of another pretraining (of the same "
+        "generator size and seed) or of a downloaded ELECTRA discriminator among `models`. Shape and vocabulary must "
+        "be the same; the optimizer starts anew.",
+    )
+    start_generator_from: Name | None = Field(
+        None,
+        description="The generator among `models` that goes with a downloaded discriminator. Without it the generator "
+        "has the discriminator's embeddings, and its layers are drawn.",
+    )
     recipe: Literal["paper", "google_code", "rc2020"] = Field(
         "paper", description="Sets the defaults of the options below; any of them can be overridden."
     )
@@ -94,7 +110,9 @@ class Pretraining(Strict):
     learning_rate: Positive = Field(5e-4, description="Peak learning rate.")
     embedding_learning_rate_multiplier: Positive = Field(1.0, description="Rate of the word embeddings over the rest.")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(
-        10_000, description="Steps over which the learning rate rises linearly from 0."
+        10_000,
+        description="Steps over which the learning rate rises linearly from 0; unless given, a tenth of `steps` if "
+        "that is less.",
     )
     schedule: Literal["linear", "warmup_times_decay", "flat_then_linear"] = Field(
         "linear",
@@ -120,9 +138,10 @@ class Pretraining(Strict):
     mask_selection: Literal["fixed_count", "with_replacement", "bernoulli"] = Field(
         "fixed_count",
         description="How they are drawn. `fixed_count`: distinct positions, the same share of every sequence; "
-        "`with_replacement`: as many draws, so fewer distinct positions (Google's code); `bernoulli`: "
-        "each token on its own (RC2020).",
+        "`with_replacement`: as many draws, so fewer distinct positions, and those drawn twice count twice "
+        "(Google's code); `bernoulli`: each token on its own (RC2020).",
     )
+    mask_unknown: bool = Field(False, description="Whether [UNK] can be drawn (it can in Google's code).")
     replace: Literal["all_selected", "masked_only"] = Field(
         "all_selected",
         description="Which selected tokens get a generator sample (RC2020: only the [MASK]ed).",
@@ -154,9 +173,13 @@ class Pretraining(Strict):
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="`auto`: bf16 on a GPU that has it, else fp32; never bf16 on a CPU without it."
     )
-    evaluation_every: Annotated[int, Field(ge=1)] = Field(10_000, description="Steps between held-out evaluations.")
+    evaluation_every: Annotated[int, Field(ge=1)] = Field(
+        10_000, description="Steps between held-out evaluations; unless given, a tenth of `steps` if that is less."
+    )
     evaluation_sequences: Annotated[int, Field(ge=1)] = Field(512, description="Held-out sequences per evaluation.")
-    checkpoint_every: Annotated[int, Field(ge=1)] = Field(10_000, description="Steps between checkpoints.")
+    checkpoint_every: Annotated[int, Field(ge=1)] = Field(
+        10_000, description="Steps between checkpoints; unless given, a tenth of `steps` if that is less."
+    )
     snapshots: list[Annotated[float, Field(gt=0, lt=1)]] = Field(
         [],
         description="Shares of the steps after which the discriminator is kept too, to be fine-tuned as it was then "
@@ -165,8 +188,13 @@ class Pretraining(Strict):
 
     @classmethod
     def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:
-        """What the recipe sets."""
-        return RECIPES.get(str(values.get("recipe", "paper")), {})
+        """What the recipe sets, and what follows from the number of steps."""
+        of_recipe = RECIPES.get(str(values.get("recipe", "paper")), {})
+        steps = values.get("steps")
+        if not isinstance(steps, int) or steps >= 100_000:
+            return of_recipe
+        tenth = max(0, steps // 10)
+        return {"warmup_steps": tenth, "evaluation_every": max(1, tenth), "checkpoint_every": max(1, tenth)} | of_recipe
 
     @model_validator(mode="after")
     def _consistent(self) -> Pretraining:
@@ -177,6 +205,10 @@ class Pretraining(Strict):
             for one, other in pairwise(sorted(getattr(self, key))):
                 if f"{one * 100:g}" == f"{other * 100:g}":
                     raise ValueError(f"{key} {one!r} and {other!r} share the name {one * 100:g} %: leave one out")
+        if len(self.snapshot_steps) < len(self.snapshots):
+            raise ValueError(f"snapshots {self.snapshots} fall on one of the {self.steps} steps: leave one out")
+        if self.start_generator_from and not self.start_from:
+            raise ValueError("start_generator_from needs start_from, the discriminator that it goes with")
         if self.sequence_length > self.discriminator.max_positions:
             raise ValueError(
                 f"sequence_length {self.sequence_length} is longer than the model's max_positions "
@@ -193,5 +225,14 @@ class Pretraining(Strict):
     @property
     def extensions(self) -> list[str]:
         """Named departures from the paper that every number resting on them must disclose."""
-        names = ["position_aware_init"] if self.initialization == "position_aware_init" else []
-        return names + (["unigram_warmup"] if self.unigram_warmup > 0 else [])
+        named = {
+            "position_aware_init": self.initialization == "position_aware_init",
+            "unigram_warmup": self.unigram_warmup > 0,
+            "start_from": self.start_from is not None,
+        }
+        return [name for name, used in named.items() if used]
+
+    @property
+    def snapshot_steps(self) -> dict[int, float]:
+        """After which step each of `snapshots` is taken."""
+        return {max(1, round(share * self.steps)): share for share in self.snapshots}

@@ -94,4 +94,11 @@ class HubTokenizer(Strict):
     revision: str = Field(description="Commit or tag.")
 
 
-Tokenizer = Annotated[TrainedTokenizer | PackageTokenizer | HubTokenizer, Field(discriminator="kind")]
+class ModelTokenizer(Strict):
+    """The tokenizer of a downloaded model: what a pretraining that goes on from its weights needs."""
+
+    kind: Literal["model"] = "model"
+    model: Name = Field(description="Name of a model of `models` that comes with weights.")
+
+
+Tokenizer = Annotated[TrainedTokenizer | PackageTokenizer | HubTokenizer | ModelTokenizer, Field(discriminator="kind")]

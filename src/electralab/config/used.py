@@ -8,7 +8,7 @@ from typing import TypeVar
 from electralab.config.experiment import Experiment
 from electralab.config.models import RandomInitModel
 from electralab.config.tasks import WordOrderTask
-from electralab.config.text import TrainedTokenizer
+from electralab.config.text import ModelTokenizer, TrainedTokenizer
 
 T = TypeVar("T")
 
@@ -22,10 +22,16 @@ def used(experiment: Experiment) -> Experiment:
     named |= {*run.baselines, *(grid.method for grid in grids.values()), *(s.method for s in searches.values())}
     tuned = {task for block in run.finetuning for task in block.tasks}
     tasks = _only(experiment.tasks, tuned | {search.task for search in searches.values()})
-    models = _only(experiment.models, experiment.started_models())
-    shapes = {model.like for model in models.values() if isinstance(model, RandomInitModel)}
-    pretraining = _only(experiment.pretraining, {*run.pretraining, *experiment.finetuned_pretrainings(), *shapes})
+    started = experiment.started_models()
+    controls = _only(experiment.models, started).values()
+    shapes = {model.like for model in controls if isinstance(model, RandomInitModel)}
+    trained = {*run.pretraining, *experiment.finetuned_pretrainings(), *shapes}
+    trained |= {ancestor for name in trained for ancestor in experiment.ancestors(name)}
+    pretraining = _only(experiment.pretraining, trained)
     tokenizers = _only(experiment.tokenizers, {settings.tokenizer for settings in pretraining.values()})
+    starts = {name for p in pretraining.values() for name in (p.start_from, p.start_generator_from) if name}
+    owners = {tokenizer.model for tokenizer in tokenizers.values() if isinstance(tokenizer, ModelTokenizer)}
+    models = _only(experiment.models, {*started, *starts, *owners})
     corpora = {settings.corpus for settings in pretraining.values()}
     corpora |= {trained.corpus for trained in tokenizers.values() if isinstance(trained, TrainedTokenizer)}
     corpora |= {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}

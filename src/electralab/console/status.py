@@ -17,7 +17,7 @@ from electralab.files import read_json
 from electralab.model_files import WEIGHTS
 from electralab.names import artifact_in
 from electralab.plan import Plan
-from electralab.progress import duration
+from electralab.progress import duration, warning_in
 from electralab.records import RunRecord, read_record, source_hash
 
 
@@ -35,6 +35,8 @@ class Runs:
     """Those made by another version of the package's source than the present."""
     lost: list[Path] = field(default_factory=list)
     """Files that finished runs left and that are there no more, one a run."""
+    unwell: dict[str, list[str]] = field(default_factory=dict)
+    """What a finished pretraining says of its own health."""
 
     @classmethod
     def read(cls, records: Sequence[str]) -> Self:
@@ -53,6 +55,8 @@ class Runs:
             if record.status == "ok":
                 runs.done.append(name)
                 runs.lost += _lost(path.parent, record)
+                if record.stage == "pretrain" and record.notes:
+                    runs.unwell[name] = record.notes
             else:
                 why = runs.failed if record.status == "failed" else runs.skipped
                 why[name] = record.reason or "no reason was recorded"
@@ -111,11 +115,15 @@ def print_status(overlays: Sequence[Path]) -> int:
         f"Snakemake is {'' if living else 'not '}running here"
     )
     for job in running:
-        latest = last_lines(job.log)[-1:] if job.log else []
-        print(": ".join([f"- running for {duration(time.time() - job.started)}: {job.title}", *latest]))
+        lines = last_lines(job.log) if job.log else []
+        print(": ".join([f"- running for {duration(time.time() - job.started)}: {job.title}", *lines[-1:]]))
+        if warning := warning_in(lines):
+            print(f"  look at it: {warning}")
     jobs_failed = [] if state is None or state.name not in (name, None) else state.failed
     for line in [*runs.failures(), *(f"- failed in the latest Snakemake: {job}" for job in jobs_failed)]:
         print(line)
+    for name, notes in runs.unwell.items():
+        print(f"- {name}: {'; '.join(notes)}")
     if runs.stale:
         print(
             f"{len(runs.stale)} records were made by other source than the present (the first: {runs.stale[0]}): "

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from electralab.electra.architectures import ARCHITECTURES, as_electra, unsuppor
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.pair import ElectraPair, Tied
 from electralab.errors import UserError
-from electralab.model_files import OLDER_WEIGHTS, WEIGHTS
+from electralab.model_files import CONFIG, OLDER_WEIGHTS, WEIGHTS
 
 DISCRIMINATOR = "ElectraForPreTraining"
 GENERATOR = "ElectraForMaskedLM"
@@ -69,6 +68,12 @@ FIELDS = {
     "pad_token_id": "pad_token_id",
     "initializer_range": "initializer_range",
 }
+FREE = (
+    "hidden_dropout",
+    "attention_dropout",
+    "pad_token_id",
+    "initializer_range",
+)  # no weight has another meaning by them
 
 
 def huggingface_config(config: ElectraConfig, architecture: str) -> dict[str, Any]:
@@ -121,16 +126,18 @@ def save_generator(directory: Path, pair: ElectraPair) -> None:
 
 
 def write_model(directory: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
-    """Write `config.json` and `model.safetensors`, each whole or not at all.
+    """Write `config.json` and `model.safetensors`; what is to be whole or not at all goes into a `staged_folder`.
 
     Raises:
         UserError: the disk does not take them.
     """
     tensors = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.items()}
-    text = json.dumps(config, indent=2, sort_keys=True) + "\n"
     directory.mkdir(parents=True, exist_ok=True)
-    _replace(directory / WEIGHTS, lambda path: save_file(tensors, path, metadata={"format": "pt"}))
-    _replace(directory / "config.json", lambda path: path.write_text(text, encoding="utf-8"))
+    try:
+        save_file(tensors, directory / WEIGHTS, metadata={"format": "pt"})
+        (directory / CONFIG).write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"cannot write {directory / WEIGHTS}: {error}") from error
 
 
 def load_encoder(directory: Path) -> tuple[Encoder, ElectraConfig]:
@@ -154,12 +161,42 @@ def load_pair(discriminator: Path, generator: Path, tied: Tied = "all") -> Elect
     discriminator_config, discriminator_weights = _read(discriminator)
     generator_config, generator_weights = _read(generator)
     pair = ElectraPair(discriminator_config, generator_config, tied)
-    _fill(pair.generator, _encoder_weights(pair.generator, generator_weights, generator))
-    _fill(pair.discriminator, _encoder_weights(pair.discriminator, discriminator_weights, discriminator))
-    _fill(pair.generator_head, _head_weights(pair.generator_head, GENERATOR_HEAD, generator_weights, generator))
-    head = pair.discriminator_head
-    _fill(head, _head_weights(head, DISCRIMINATOR_HEAD, discriminator_weights, discriminator))
+    _fill_network(pair.generator, pair.generator_head, GENERATOR_HEAD, generator_weights, generator)
+    _fill_network(pair.discriminator, pair.discriminator_head, DISCRIMINATOR_HEAD, discriminator_weights, discriminator)
     return pair
+
+
+def continue_from(pair: ElectraPair, discriminator: Path, generator: Path | None) -> list[str]:
+    """Give a pair the weights of other networks; where the pair is tied, the discriminator's embeddings are used.
+
+    Args:
+        pair: drawn already; what the other networks lack stays as it is.
+        discriminator: directory of an ELECTRA, or of a BERT or DistilBERT, which have no head for detection.
+        generator: directory of its generator, or None for one that shares embeddings only.
+
+    Returns:
+        What stays as it was drawn.
+
+    Raises:
+        UserError: as `load_encoder`; or the shapes differ.
+    """
+    drawn = ["generator"] if generator is None else []
+    read = []
+    for role, encoder, head, names, directory in (
+        ("discriminator", pair.discriminator, pair.discriminator_head, DISCRIMINATOR_HEAD, discriminator),
+        ("generator", pair.generator, pair.generator_head, GENERATOR_HEAD, generator),
+    ):
+        if directory is not None:
+            config, state = _read(directory)
+            _check_shape(role, encoder.config, config, directory)
+            read.append((role, encoder, head, names, state, directory))
+    for role, encoder, head, names, state, directory in reversed(read):
+        _fill(encoder, _encoder_weights(encoder, state, directory))
+        if all(_their_name(name, names) in state for name in head.state_dict()):
+            _fill(head, _head_weights(head, names, state, directory))
+        else:
+            drawn.append(f"the {role}'s head")
+    return drawn
 
 
 def _renamed(head: nn.Module, names: dict[str, str]) -> dict[str, Tensor]:
@@ -171,26 +208,14 @@ def _their_name(name: str, names: dict[str, str]) -> str:
     return f"{names[module]}.{kind}"
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside `path` and rename, so that a reader never sees half a file."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        write(partial)
-        partial.replace(path)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"cannot write {path}: {error}") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _read(directory: Path) -> tuple[ElectraConfig, dict[str, Tensor]]:
     """Config and weights of a directory; the weights of the backbone start with `electra.`."""
     directory = Path(directory)
     try:
-        values = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        values = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
         if isinstance(values, dict) and (reason := unsupported(values)):
             raise UserError(
-                f"{directory / 'config.json'} has {reason}: supported are {', '.join(ARCHITECTURES)} with exact gelu "
+                f"{directory / CONFIG} has {reason}: supported are {', '.join(ARCHITECTURES)} with exact gelu "
                 "and absolute positions"
             )
         values, state = as_electra(values, _read_weights(directory))
@@ -223,8 +248,27 @@ def _read_config(values: dict[str, Any], directory: Path) -> ElectraConfig:
     # Fields with a default here have the same default in Hugging Face.
     missing = [FIELDS[field.name] for field in fields(ElectraConfig)[:6] if field.name not in known]
     if missing:
-        raise UserError(f"{directory / 'config.json'} lacks {', '.join(missing)}")
+        raise UserError(f"{directory / CONFIG} lacks {', '.join(missing)}")
     return ElectraConfig(**known)
+
+
+def _check_shape(role: str, ours: ElectraConfig, theirs: ElectraConfig, directory: Path) -> None:
+    names = {field.name for field in fields(ElectraConfig)} - set(FREE)
+    wrong = sorted(name for name in names if getattr(ours, name) != getattr(theirs, name))
+    if wrong:
+        found = ", ".join(f"{FIELDS[name]} {getattr(theirs, name)}" for name in wrong)
+        wanted = ", ".join(str(getattr(ours, name)) for name in wrong)
+        raise UserError(
+            f"{directory / CONFIG} has {found}, where this pretraining's {role} has {wanted}: give the pretraining the "
+            "shape, the vocabulary and the generator size of the model that it goes on from"
+        )
+
+
+def _fill_network(
+    encoder: Encoder, head: nn.Module, names: dict[str, str], state: dict[str, Tensor], directory: Path
+) -> None:
+    _fill(encoder, _encoder_weights(encoder, state, directory))
+    _fill(head, _head_weights(head, names, state, directory))
 
 
 def _encoder_weights(encoder: Encoder, state: dict[str, Tensor], directory: Path) -> dict[str, Tensor]:

@@ -23,7 +23,9 @@ VOCABULARY_BLOCK = 64
 CACHE_ELEMENTS = 2**17  # 512 KiB of fp32: the rows handled at a time on a CPU
 
 
-def masked_lm(hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+def masked_lm(
+    hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, uniforms: Tensor, divisors: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Mean cross entropy of softmax(hidden @ table.T + bias), and one sample from it per row.
 
     The product runs in the autocast type; softmax, loss and sampling in fp32. Samples carry no gradient.
@@ -34,15 +36,19 @@ def masked_lm(hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, unif
         bias: [V].
         targets: [N] int64, the original tokens.
         uniforms: [N] float64 in [0, 1).
+        divisors: [N] float64: the loss is the sum of each row's over its divisor, in place of the mean; infinite where
+            a row does not count.
 
     Returns:
         the loss (fp32 scalar) and the samples [N] int64.
     """
     device = hidden.device.type
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else table.dtype
+    if divisors is None:
+        divisors = torch.full(targets.shape, len(targets), dtype=torch.float64, device=targets.device)
     with torch.autocast(device, enabled=False):
         result: tuple[Tensor, Tensor] = _MaskedLM.apply(  # type: ignore[no-untyped-call]
-            hidden, table, bias, targets, uniforms, dtype
+            hidden, table, bias, targets, uniforms, divisors, dtype
         )
     return result
 
@@ -50,7 +56,14 @@ def masked_lm(hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, unif
 class _MaskedLM(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, table: Tensor, bias: Tensor, targets: Tensor, uniforms: Tensor, dtype: torch.dtype
+        ctx: Any,
+        hidden: Tensor,
+        table: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        uniforms: Tensor,
+        divisors: Tensor,
+        dtype: torch.dtype,
     ) -> tuple[Tensor, Tensor]:
         ctx.input_dtypes = hidden.dtype, table.dtype
         hidden, weight = hidden.to(dtype), table.to(dtype)
@@ -58,11 +71,12 @@ class _MaskedLM(torch.autograd.Function):
         scores = product(hidden, weight, None if low_precision else bias).float()
         if low_precision:
             scores += bias
-        count, rows = max(1, len(hidden)), len(hidden) if hidden.is_cuda else CACHE_ELEMENTS // len(table)
+        rows = max(1, len(hidden) if hidden.is_cuda else CACHE_ELEMENTS // len(table))
         losses, samples = [], []
-        for start in range(0, count, max(1, rows)):
-            block = slice(start, start + max(1, rows))
-            loss, sample = _softmax_gradient_(scores[block], targets[block, None], uniforms[block, None], count)
+        for start in range(0, max(1, len(hidden)), rows):
+            block = slice(start, start + rows)
+            columns = (tensor[block, None] for tensor in (targets, uniforms, divisors))
+            loss, sample = _softmax_gradient_(scores[block], *columns)
             losses.append(loss)
             samples.append(sample)
         ctx.save_for_backward(hidden, weight, scores)
@@ -80,11 +94,11 @@ class _MaskedLM(torch.autograd.Function):
         gradient = gradient.to(weight.dtype)
         grad_hidden = product(gradient, weight.T).to(hidden_dtype) * grad_loss.to(hidden_dtype)
         grad_table = weight_gradient(gradient, hidden * grad_loss.to(hidden.dtype)).to(table_dtype)
-        return grad_hidden, grad_table, grad_bias, None, None, None
+        return grad_hidden, grad_table, grad_bias, None, None, None, None
 
 
-def _softmax_gradient_(scores: Tensor, target: Tensor, uniform: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Overwrite logits [n, V] with (softmax - onehot(target)) / count; return the losses / count and samples, [n]."""
+def _softmax_gradient_(scores: Tensor, target: Tensor, uniform: Tensor, divisor: Tensor) -> tuple[Tensor, Tensor]:
+    """Overwrite logits [n, V] with (softmax - onehot(target)) / divisor; return losses / divisor and samples, [n]."""
     vocabulary = scores.shape[1]
     scores.sub_(scores.amax(1, keepdim=True))
     target_score = scores.gather(1, target)
@@ -104,7 +118,7 @@ def _softmax_gradient_(scores: Tensor, target: Tensor, uniform: Tensor, count: i
     offset = torch.searchsorted(inside, remainder, right=True).clamp_(max=VOCABULARY_BLOCK - 1)
     sample = (block * VOCABULARY_BLOCK + offset).clamp_(max=vocabulary - 1)
 
-    loss = (total.log() - target_score) / count
-    scores.mul_((1 / (total * count)).float())
-    scores.scatter_add_(1, target, torch.full_like(target_score, -1 / count))
+    loss = (total.log() - target_score) / divisor
+    scores.mul_((1 / (total * divisor)).float())
+    scores.scatter_add_(1, target, (-1 / divisor).float())
     return loss.squeeze(1), sample.squeeze(1)

@@ -17,6 +17,7 @@ from electralab.finetune.objective import Objective
 from electralab.finetune.optimizer import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.trained_model import TrainedModel
 from electralab.progress import Progress
+from electralab.speed.bf16 import has_bf16
 
 EVALUATION_BATCH_SIZE = 128
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
@@ -124,8 +125,7 @@ def _training_step(
 
 def _autocast(device: str) -> torch.autocast:
     """bf16 on a GPU that has it; a CPU computes in fp32, because emulated bf16 is slower and less exact."""
-    gpu = device.startswith("cuda")
-    return torch.autocast("cuda" if gpu else "cpu", torch.bfloat16, enabled=gpu and torch.cuda.is_bf16_supported())
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=has_bf16(device))
 
 
 def _checked_sum(losses: list[Tensor], done: int, steps: int, run: str) -> float:

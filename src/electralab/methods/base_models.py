@@ -19,6 +19,7 @@ from electralab.config import InContext, Qlora, Training
 from electralab.data.models import DECODERS
 from electralab.errors import Unsuitable, UserError
 from electralab.finetune.decoder.model import left_padded_positions
+from electralab.speed.bf16 import has_bf16
 
 # The modules of a classification head, and what has no weights in a model that was pretrained without it.
 HEADS = {"electra": ("classifier",), "bert": ("classifier",), "distilbert": ("pre_classifier", "classifier")}
@@ -230,7 +231,7 @@ def _quantization(method: Qlora | InContext, keep: list[str], device: str) -> Bi
 
 def _compute_dtype(device: str) -> torch.dtype:
     """bf16 on a GPU that has it. A CPU computes in fp32, because emulated bf16 is slower and less exact."""
-    return torch.bfloat16 if device.startswith("cuda") and torch.cuda.is_bf16_supported() else torch.float32
+    return torch.bfloat16 if has_bf16(device) else torch.float32
 
 
 def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:

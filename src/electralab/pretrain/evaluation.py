@@ -1,4 +1,7 @@
-"""Held-out evaluation of a pair: the same sequences, masks and draws at every step, seed and generator size."""
+"""Held-out evaluation of a pair: the same sequences, masks and draws at every step, seed and generator size.
+
+They depend on `batch_size`, and not on the micro-batches that it is computed in.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from electralab.electra.corruption import Corruption, mask_tokens
 from electralab.electra.objective import ElectraObjective, StepResult
 from electralab.electra.pair import ElectraPair
 from electralab.pretrain.detection import area_under_curve, detection_metrics
-from electralab.pretrain.setup import to_device
-from electralab.tokens.batches import Batches
+from electralab.pretrain.masked_batches import MaskedBatches
 
 SEED = 1  # of the masks and draws; any fixed number, the same for every run
 
@@ -24,21 +25,17 @@ class HeldOutEvaluation:
     """What is needed to score a pair on held-out text.
 
     Args:
-        batches: held-out batches.
+        batches: held-out batches, each as large as an optimizer step's.
         sequences: how many sequences to use, at most one epoch of them.
         objective: the run's losses; its `unigram` gives the yardstick's replacements.
-        corruption: the run's masking.
-        mask_id: id of [MASK].
-        special_ids: ids that are never selected.
+        at_once: sequences that are computed together.
         device: where the pair lives.
     """
 
-    batches: Batches
+    batches: MaskedBatches
     sequences: int
     objective: ElectraObjective
-    corruption: Corruption
-    mask_id: int
-    special_ids: tuple[int, ...]
+    at_once: int
     device: torch.device
 
     @torch.no_grad()
@@ -52,24 +49,19 @@ class HeldOutEvaluation:
         pair.eval()
         generator = torch.Generator().manual_seed(SEED)
         own, unigram, language = _Detection(), _Detection(), _Language(self.objective.unigram)
-        wanted = math.ceil(self.sequences / self.batches.batch_size)
-        for index in range(max(1, min(wanted, int(self.batches.epoch_batches)))):
-            batch = self.batches.batch(index)
-            masking = mask_tokens(
-                batch.input_ids, self.mask_id, self.special_ids, self.corruption, generator, batch.attention_mask
-            ).to(self.device)
-            batch = to_device(batch, self.device)
-            result = self.objective(pair, batch.input_ids, masking, batch.attention_mask, batch.token_type_ids)
-            own.add(result, batch.attention_mask)
-            hidden = pair.generator(
-                masking.generator_ids, batch.attention_mask, batch.token_type_ids, masking.positions
-            )
-            originals = batch.input_ids.flatten()[masking.positions]
-            language.add(pair.generator_logits(hidden).float(), originals, result.sampled_ids)
-            noisy = self.objective(
-                pair, batch.input_ids, masking, batch.attention_mask, batch.token_type_ids, noise="unigram"
-            )
-            unigram.add(noisy, batch.attention_mask)
+        for index in range(self._batch_count):
+            drawn = self.batches.draw(index, generator)
+            for start in range(0, len(drawn.input_ids), self.at_once):
+                batch = drawn.rows(start, start + self.at_once).to(self.device)
+                masking = batch.masking
+                result = self.objective(pair, *batch)
+                own.add(result)
+                hidden = pair.generator(
+                    masking.generator_ids, batch.attention_mask, batch.token_type_ids, masking.positions
+                )
+                originals = batch.input_ids.flatten()[masking.positions]
+                language.add(pair.generator_logits(hidden).float(), originals, result.sampled_ids, masking.weights)
+                unigram.add(self.objective(pair, *batch, noise="unigram"))
         pair.train(was_training)
         yardstick = area_under_curve(*unigram.arrays())
         logits, replaced = own.arrays()
@@ -79,18 +71,23 @@ class HeldOutEvaluation:
             "rtd_auc_unigram": yardstick,
         }
 
+    @property
+    def _batch_count(self) -> int:
+        batches = self.batches.batches
+        return max(1, min(math.ceil(self.sequences / batches.batch_size), int(batches.epoch_batches)))
+
 
 class _Detection:
-    """Collects the discriminator's answers at real tokens."""
+    """Collects the discriminator's answers at the tokens that it is trained on."""
 
     def __init__(self) -> None:
         self._logits: list[Tensor] = []
         self._replaced: list[Tensor] = []
 
-    def add(self, result: StepResult, attention_mask: Tensor | None) -> None:
-        real = attention_mask.bool() if attention_mask is not None else torch.ones_like(result.replaced)
-        self._logits.append(result.rtd_logits.float()[real].cpu())
-        self._replaced.append(result.replaced[real].cpu())
+    def add(self, result: StepResult) -> None:
+        counted = torch.ones_like(result.replaced) if result.counted is None else result.counted
+        self._logits.append(result.rtd_logits.float()[counted].cpu())
+        self._replaced.append(result.replaced[counted].cpu())
 
     def arrays(self) -> tuple[np.ndarray, np.ndarray]:
         return torch.cat(self._logits).double().numpy(), torch.cat(self._replaced).numpy()
@@ -105,7 +102,9 @@ class _Language:
         self._totals = dict.fromkeys(("mlm_loss", "mlm_accuracy", "sampled_accuracy", "unigram_cross_entropy"), 0.0)
         self._count = 0
 
-    def add(self, logits: Tensor, originals: Tensor, sampled: Tensor) -> None:
+    def add(self, logits: Tensor, originals: Tensor, sampled: Tensor, weights: Tensor | None) -> None:
+        if weights is not None:
+            logits, originals, sampled = (part[weights > 0] for part in (logits, originals, sampled))
         loss = torch.nn.functional.cross_entropy(logits, originals, reduction="sum")
         sums = {
             "mlm_loss": loss,

@@ -30,7 +30,8 @@ class History:
     def write(self) -> None:
         """Write `evaluation.csv` atomically."""
         with atomic_write(self._path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[0]))
+            # Rows of a checkpoint that an older version left may lack a column.
+            writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in self.rows for name in row)))
             writer.writeheader()
             writer.writerows(self.rows)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -13,34 +11,29 @@ from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.initialization import initialize
 from electralab.electra.objective import ElectraObjective
 from electralab.electra.pair import ElectraPair
+from electralab.pretrain.masked_batches import MaskedBatches
 from electralab.specs import PretrainSpec
-from electralab.tokens.batches import Batch, Batches, make_batches
+from electralab.tokens.batches import make_batches
 from electralab.tokens.cache import TokenCache
 
 
-def build_batches(settings: Pretraining, cache: TokenCache, seed: int) -> Batches:
-    """Micro-batches of a part of the token cache."""
-    size = settings.batch_size // settings.gradient_accumulation
-    return make_batches(settings.batches, cache, settings.sequence_length, size, seed)
+def build_batches(settings: Pretraining, cache: TokenCache, batch_size: int, seed: int) -> MaskedBatches:
+    """Batches of a part of the token cache, with the tokens to be predicted."""
+    corruption = Corruption(
+        settings.mask_probability, settings.keep_probability, settings.mask_selection, settings.replace
+    )
+    never = set(cache.special_ids) - ({cache.unk_id} if settings.mask_unknown else set())
+    batches = make_batches(settings.batches, cache, settings.sequence_length, batch_size, seed)
+    return MaskedBatches(batches, corruption, cache.mask_id, tuple(sorted(never)))
 
 
-def to_device(batch: Batch, device: torch.device) -> Batch:
-    """The batch on a device, without waiting for the copy."""
-    return Batch(*(None if part is None else part.to(device, non_blocking=True) for part in batch))  # type: ignore[arg-type]
-
-
-def build_corruption(settings: Pretraining) -> Corruption:
-    """How tokens are masked and replaced."""
-    return Corruption(settings.mask_probability, settings.keep_probability, settings.mask_selection, settings.replace)
-
-
-def build_objective(settings: Pretraining, special_ids: Sequence[int], unigram: Tensor) -> ElectraObjective:
+def build_objective(settings: Pretraining, cache: TokenCache, unigram: Tensor) -> ElectraObjective:
     """The joint loss."""
     return ElectraObjective(
         settings.generator_weight,
         settings.discriminator_weight,
         settings.discriminator_loss_tokens,
-        tuple(special_ids),
+        tuple(cache.special_ids),
         unigram,
     )
 

@@ -127,7 +127,7 @@ class TokenCache:
         checksum: changes when any token of this part does.
 
     Raises:
-        UserError: a file is missing, truncated or damaged.
+        UserError: a file is missing, truncated or damaged, or holds ids that the tokenizer does not have.
     """
 
     def __init__(self, manifest: Path, part: Part) -> None:
@@ -162,8 +162,12 @@ class TokenCache:
         self.offsets: list[Offsets] = []
         for shard in shards:
             name = shard.file.removesuffix("tokens.bin")
-            self.streams.append(self._open(folder / shard.file, "<u2", shard.tokens + shard.documents))
-            self.offsets.append(self._open(folder / f"{name}offsets.bin", "<i8", shard.documents + 1))
+            length = shard.tokens + shard.documents
+            self.streams.append(self._open(folder / shard.file, "<u2", length, shard.tokens_sha256))
+            offsets = folder / f"{name}offsets.bin"
+            self.offsets.append(self._open(offsets, "<i8", shard.documents + 1, shard.offsets_sha256))
+            if length and int(self.streams[-1].max()) >= self.vocab_size:
+                raise UserError(f"{folder / shard.file} holds ids beyond the vocabulary: {self._remedy}")
         self._first_document = np.cumsum([0, *(shard.documents for shard in shards)])
         identity = [self.tokenizer_checksum, *([shard.tokens_sha256, shard.offsets_sha256] for shard in shards)]
         self.checksum = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
@@ -193,11 +197,13 @@ class TokenCache:
         if sha256(tokenizer_json) != self.tokenizer_checksum:
             raise UserError(f"{self._manifest} was made with another tokenizer than {tokenizer_json}: {self._remedy}")
 
-    def _open(self, path: Path, dtype: str, length: int) -> Any:
+    def _open(self, path: Path, dtype: str, length: int, checksum: str) -> Any:
         expected = length * np.dtype(dtype).itemsize
         size = path.stat().st_size if path.exists() else 0
         if size != expected:
             raise UserError(f"{path} has {size} bytes instead of {expected}: {self._remedy}")
+        if sha256(path) != checksum:  # seconds for gigabytes, and training reads them all anyway
+            raise UserError(f"{path} was changed since it was written (another checksum): {self._remedy}")
         # A plain view: slicing a memmap object costs several times the copy of a training sequence.
         return np.asarray(np.memmap(path, dtype, "r")) if length else np.empty(0, dtype)
 

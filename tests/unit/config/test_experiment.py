@@ -44,6 +44,16 @@ def pretraining(**changes: Any) -> Pretraining:
     return Pretraining(corpus="c", tokenizer="t", **changes)
 
 
+@pytest.mark.parametrize(("steps", "tenth"), [(5, 0), (2400, 240), (99_999, 9_999), (1_000_000, 10_000)])
+def test_a_short_run_rises_and_is_watched_in_proportion(steps: int, tenth: int) -> None:
+    """The defaults are those of a million steps; with them a short run would never leave its warm-up."""
+    short = pretraining(steps=steps)
+    assert (short.warmup_steps, short.evaluation_every, short.checkpoint_every) == (tenth, *[max(1, tenth)] * 2)
+    assert pretraining(steps=steps, warmup_steps=3).warmup_steps == 3
+    assert Pretraining.model_validate(short.without_defaults()) == short
+    assert set(short.without_defaults()) <= {"corpus", "tokenizer", "steps"}
+
+
 # --- what is there ----------------------------------------------------------------------------------------------
 
 
@@ -267,6 +277,14 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("pretraining.tiny.warmup_steps", 1500, ["pretraining.tiny.warmup_steps 1500", "1500 steps"]),
         ("pretraining.tiny.generator_sizes", [0.25, 0.25000001], ["generator_sizes 0.25 and 0.25000001", "25 %"]),
         ("pretraining.tiny.snapshots", [0.5, 0.1, 0.5], ["snapshots 0.5 and 0.5", "50 %"]),
+        ("pretraining.tiny.snapshots", [0.0001, 0.0002], ["snapshots [0.0001, 0.0002]", "one of the 2400 steps"]),
+        ("pretraining.tiny.start_from", "tinny", ["pretraining.tiny.start_from", "'tinny'", "'tiny'"]),
+        ("pretraining.tiny.start_from", "tiny", ["pretraining.tiny.start_from", "tiny <- tiny"]),
+        ("pretraining.tiny.start_from", "tiny_random", ["pretraining.tiny.start_from", "'tiny_random'", "minilm"]),
+        ("pretraining.tiny.start_from", "tiny_plain", ["pretraining.tiny.generator_sizes", "tiny_plain", "no 0.125"]),
+        ("pretraining.tiny.start_generator_from", "minilm", ["start_generator_from needs start_from"]),
+        ("tokenizers.mine", {"kind": "model", "model": "tiny"}, ["tokenizers.mine.model", "'tiny'", "minilm"]),
+        ("device", "cuda", ["device", "'gpu'", "'cuda'"]),
         ("models.tiny", {"kind": "package"}, ["models.tiny and pretraining.tiny have one name"]),
         ("models.no_model", {"kind": "package"}, ["models.no_model", "choose another"]),
         ("run.pretraining_seed", 5, ["run.pretraining_seed 5", "pretraining.tiny.seeds (0, 1)"]),

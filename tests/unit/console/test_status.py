@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -23,13 +25,21 @@ PRESET = ROOT / "workflow" / "presets" / "smoke.yaml"
 RECORDS = Plan(read_experiment([ROOT / "config.yaml", PRESET])).records
 
 
-def record(path: str, status: str = "ok", reason: str | None = None, source: str | None = None) -> None:
+def record(
+    path: str,
+    status: str = "ok",
+    reason: str | None = None,
+    source: str | None = None,
+    stage: str = "run",
+    notes: Sequence[str] = (),
+) -> None:
     provenance = Meter("cpu", 1).provenance()
     if source is not None:
         provenance = provenance.model_copy(update={"source_hash": source})
     cost = Cost(wall_seconds=1.0, cpu_seconds=1.0, peak_rss_bytes=1)
     made = RunRecord(
-        stage="run",
+        stage=stage,
+        notes=list(notes),
         model="m",
         seed=0,
         status=status,
@@ -119,6 +129,27 @@ def test_what_runs_is_told_with_its_last_line_while_its_snakemake_lives(capsys: 
     assert lines[0].endswith("Snakemake is running here")
     assert lines[1] == "- running for 3 min: Pretrain m, seed 0: m seed 0: step 5/9, loss 1, 50 s left"
     assert not owner.is_owned()
+
+
+def test_a_pretraining_that_is_not_healthy_is_told_while_it_runs_and_afterwards(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    record(RECORDS[0], stage="pretrain", notes=["the generator is too strong: take a smaller one"])
+    record(RECORDS[1], notes=["a note of a run on a task"])
+    Path("a.log").write_text("warning: m: it has not learnt\nm: step 5/9, 50 s left\n")
+    State("smoke", RECORDS, [Running("Pretrain m", "a.log", [RECORDS[2]], time.time())]).write()
+    lock = owner.OWNER
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_SH)
+        main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:3] == [
+        "- running for 0 s: Pretrain m: m: step 5/9, 50 s left",
+        "  look at it: m: it has not learnt",
+    ]
+    assert f"- {Path(RECORDS[0]).parent}: the generator is too strong: take a smaller one" in lines
+    assert not any("a note of a run" in line for line in lines)
 
 
 def test_status_imports_nothing_heavy() -> None:

@@ -29,6 +29,11 @@ def masked(ids: torch.Tensor, seed: int = 0, **options: object) -> Masking:
     return mask_tokens(ids, MASK, SPECIAL, Corruption(**options), generator(seed))  # type: ignore[arg-type]
 
 
+def same(one: Masking, other: Masking) -> bool:
+    pairs = [pair for pair in zip(one, other) if pair[0] is not None]
+    return all(torch.equal(*pair) for pair in pairs)
+
+
 @given(data=st.data())
 def test_selected_tokens_are_real_and_ordinary(data: st.DataObject) -> None:
     batch, length = data.draw(st.integers(1, 4)), data.draw(st.integers(1, 24))
@@ -47,17 +52,25 @@ def test_selected_tokens_are_real_and_ordinary(data: st.DataObject) -> None:
     result = mask_tokens(ids, MASK, SPECIAL, options, generator(seed), attention_mask)
 
     candidates = (attention_mask & ~torch.isin(ids, torch.tensor(SPECIAL))).flatten()
-    assert bool(candidates[result.positions].all())
-    assert result.positions.tolist() == sorted(set(result.positions.tolist()))
-    assert (len(result.positions) > 0) == bool(candidates.any())
+    counts = torch.ones_like(result.shown_as_mask) if result.weights is None else result.weights.bool()
+    assert bool(candidates[result.positions[counts]].all())
+    rows = (result.positions // length).tolist()
+    assert rows == sorted(rows)
+    if options.selection != "with_replacement":
+        assert result.positions.tolist() == sorted(set(result.positions.tolist()))
+    assert bool(counts.any()) == bool(candidates.any())
     expected = ids.flatten().clone()
     expected[result.positions[result.shown_as_mask]] = MASK
     assert torch.equal(result.generator_ids.flatten(), expected)
-    wanted = result.shown_as_mask if options.replace == "masked_only" else torch.ones_like(result.shown_as_mask)
-    assert torch.equal(result.replaceable, wanted)
+    assert torch.equal(result.replaceable, result.shown_as_mask if options.replace == "masked_only" else counts)
+    assert not bool((result.shown_as_mask & ~counts).any())
     assert bool(((result.uniforms >= 0) & (result.uniforms < 1)).all())
     again = mask_tokens(ids, MASK, SPECIAL, options, generator(seed), attention_mask)
-    assert all(torch.equal(first, second) for first, second in zip(result, again))
+    assert same(result, again)
+    middle = batch // 2
+    parts = [result.rows(0, middle), result.rows(middle, batch)]
+    assert torch.equal(torch.cat([parts[0].positions, parts[1].positions + middle * length]), result.positions)
+    assert torch.equal(torch.cat([part.generator_ids for part in parts]), result.generator_ids)
 
 
 # ELECTRA paper, section 3.1 with google-research/electra: max(1, round(0.15 * real tokens)); 19 of 128.
@@ -82,7 +95,9 @@ def test_a_count_above_the_ordinary_tokens_selects_them_all() -> None:
 
 def test_drawing_with_replacement_selects_fewer_distinct_tokens() -> None:
     ids = ordinary_ids(2000, 128)
-    share = len(masked(ids, selection="with_replacement").positions) / 2000
+    drawn = masked(ids, selection="with_replacement").positions
+    assert len(drawn) == 2000 * 19
+    share = len(drawn.unique()) / 2000
     expected = 126 * (1 - (1 - 1 / 126) ** 19)  # distinct among 19 draws of 126
     assert share == pytest.approx(expected, rel=0.01)
     assert share < 19
@@ -119,13 +134,13 @@ def test_the_state_of_the_generator_continues_the_stream() -> None:
     second = generator(0)
     second.set_state(state)
     resumed = mask_tokens(ids, MASK, SPECIAL, Corruption(), second)
-    assert all(torch.equal(a, b) for a, b in zip(expected, resumed))
+    assert same(expected, resumed)
 
 
 def test_nothing_to_select_selects_nothing() -> None:
     ids = torch.tensor([[CLS, SEP], [CLS, PAD]])
     for selection in SELECTIONS:
-        assert len(masked(ids, selection=selection).positions) == 0
+        assert masked(ids, selection=selection).predicted == 0
 
 
 @pytest.mark.parametrize("options", [{"mask_probability": 0.0}, {"mask_probability": 1.0}, {"keep_probability": 1.0}])

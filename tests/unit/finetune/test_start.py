@@ -17,6 +17,7 @@ from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256, write_json
 from electralab.finetune.encoder.start import starting_encoder
+from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import RunSpec
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
@@ -45,6 +46,18 @@ def downloaded(source: Path, **settings: object) -> RunSpec:
     )
 
 
+def write_pretraining_record(folder: Path) -> Path:
+    """A record that vouches for every network that is there."""
+    meter = Meter("cpu", 1)
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
+    record = RunRecord(
+        stage="pretrain", model="m-g25", seed=0, recipe="paper", files=files, cost=meter.cost(),
+        provenance=meter.provenance(), spec={},
+    )  # fmt: skip
+    write_record(folder / "run.json", record)
+    return folder / "run.json"
+
+
 def refused(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) -> str:
     with pytest.raises(UserError) as error:
         starting_encoder(spec, tokenizer, model)
@@ -71,10 +84,29 @@ def test_a_pretrained_model_lies_in_a_folder_of_its_run(
     config = ElectraConfig(len(WORDS), 8, 8, 1, 2, 8, max_positions=24)
     pair = ElectraPair(config, config)
     save_discriminator(tmp_path / "run" / folder, pair)
+    record = write_pretraining_record(tmp_path / "run")
     spec = make_spec(random_init=False).model_copy(update={"snapshot": snapshot})
-    encoder, origin = starting_encoder(spec, tokenizer, tmp_path / "run" / "run.json")
+    encoder, origin = starting_encoder(spec, tokenizer, record)
     assert_same_weights(encoder, pair.discriminator)
-    assert origin == sha256(tmp_path / "run" / folder / "model.safetensors")
+    weights = tmp_path / "run" / folder / "model.safetensors"
+    assert origin == sha256(weights)
+
+    content = bytearray(weights.read_bytes())
+    content[-5] ^= 1
+    weights.write_bytes(content)
+    assert f"{weights} is not the file that {record} names" in refused(spec, tokenizer, record)
+
+
+def test_a_snapshot_that_was_not_kept_says_what_to_do(tmp_path: Path, tokenizer: TextEncoder) -> None:
+    """It was asked for after the pretraining had ended; what an earlier run of the folder kept is none of it."""
+    config = ElectraConfig(len(WORDS), 8, 8, 1, 2, 8, max_positions=24)
+    save_discriminator(tmp_path / "discriminator", ElectraPair(config, config))
+    record = write_pretraining_record(tmp_path)
+    spec = make_spec(random_init=False).model_copy(update={"snapshot": 0.5})
+    expected = f"snapshots/50 was not kept by the pretraining of {record}, which ended before it was asked for: delete"
+    assert expected in refused(spec, tokenizer, record)
+    save_discriminator(tmp_path / "snapshots" / "50", ElectraPair(config, config))
+    assert expected in refused(spec, tokenizer, record)
 
 
 def test_an_untrained_model_is_drawn_from_the_seed_alone(tokenizer: TextEncoder) -> None:

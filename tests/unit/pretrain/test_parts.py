@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from sklearn import metrics as sk
 from transformers import get_linear_schedule_with_warmup
 
 from electralab.config import Pretraining
-from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.detection import area_under_curve, detection_metrics
 from electralab.pretrain.optimizer import build_optimizer, set_learning_rate
 from electralab.pretrain.schedule import learning_rate_factor
@@ -125,21 +123,3 @@ def test_a_constant_answer_scores_nothing() -> None:
     assert found["rtd_auc"] == 0.5
     assert found["rtd_accuracy"] == 0.85
     assert found["rtd_recall"] == 0.0
-
-
-def test_checkpoints_fall_back_when_the_newest_is_damaged(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path / "checkpoints", "inputs")
-    for step in (10, 20, 30):
-        checkpoints.save(step, {"value": torch.tensor(step)})
-    kept = sorted(path.name for path in checkpoints.directory.iterdir())
-    assert kept == ["step-000000020.pt", "step-000000030.pt"]
-    newest = checkpoints.directory / kept[-1]
-    newest.write_bytes(newest.read_bytes()[:100])
-    state = checkpoints.load()
-    assert state is not None and state["step"] == 20 and int(state["value"]) == 20
-
-
-def test_checkpoints_of_other_inputs_are_not_resumed(tmp_path: Path) -> None:
-    Checkpoints(tmp_path / "checkpoints", "old").save(5, {})
-    assert Checkpoints(tmp_path / "checkpoints", "new").load() is None
-    assert not (tmp_path / "checkpoints").exists()

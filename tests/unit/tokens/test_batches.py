@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -29,15 +30,15 @@ def make_cache(folder: Path, shards: list[list[list[int]]]) -> TokenCache:
     for number, documents in enumerate(shards):
         stream = np.array([id_ for document in documents for id_ in [*document, SEP]], "<u2")
         offsets = np.cumsum([0, *(len(document) + 1 for document in documents)]).astype("<i8")
-        stream.tofile(folder / "train" / f"{number:05d}.tokens.bin")
-        offsets.tofile(folder / "train" / f"{number:05d}.offsets.bin")
+        (folder / "train" / f"{number:05d}.tokens.bin").write_bytes(stream.tobytes())
+        (folder / "train" / f"{number:05d}.offsets.bin").write_bytes(offsets.tobytes())
         entries.append(
             {
                 "file": f"{number:05d}.tokens.bin",
                 "tokens": len(stream) - len(documents),
                 "documents": len(documents),
-                "tokens_sha256": str(number),
-                "offsets_sha256": str(number),
+                "tokens_sha256": hashlib.sha256(stream.tobytes()).hexdigest(),
+                "offsets_sha256": hashlib.sha256(offsets.tobytes()).hexdigest(),
             }
         )
     manifest = {

@@ -15,6 +15,7 @@ from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import Unsuitable, UserError
 from electralab.files import read_json
+from electralab.records import check_network
 from electralab.specs import RandomInit, RunSpec, weights_folder
 from electralab.tokens.tokenizer import TextEncoder
 
@@ -37,6 +38,8 @@ def starting_encoder(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) 
     if model is None:
         raise UserError(f"model {spec.model} has weights: name its run record or manifest with --start")
     folder = weights_folder(spec, model)
+    if spec.downloaded is None:
+        check_network(model, folder)
     encoder, config = load_encoder(folder)
     assert isinstance(spec.settings, Training), "nothing else starts from an encoder"
     longest = spec.settings.max_length

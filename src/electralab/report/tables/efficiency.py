@@ -195,9 +195,9 @@ def _notes(runs: Runs, methods: Mapping[str, list[str]]) -> list[str]:
             unscored.append(f"No score with `{method}` for {names}: no seed finished all of {listing(tasks)}.")
     notes += footnotes.together(unscored)
     own = runs.pretrained
-    hardware = [
-        f"{device} of {machine}" for device, machine in zip(own["provenance.device"], own["provenance.machine"])
-    ]
+    gpus = own["provenance.gpu"] if "provenance.gpu" in own else own["provenance.device"]
+    devices = gpus.where(gpus.notna(), own["provenance.device"])  # records of CPUs name no GPU
+    hardware = [f"{device} of {machine}" for device, machine in zip(devices, own["provenance.machine"])]
     notes.append(
         "Wall time depends on the machine and its load, CPU time less so; hardware: "
         f"{listing(list(dict.fromkeys(hardware)))}."
