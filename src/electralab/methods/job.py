@@ -32,7 +32,7 @@ class Job:
     device: str
     threads: int
     after_epoch: Callable[[int, float], None] | None = None
-    """Called with the number of every finished epoch, from 1, and the score of the validation rows."""
+    """Called with the number of every finished epoch but the last, from 1 over all learning rates, and the score."""
 
     @property
     def weights(self) -> Path:

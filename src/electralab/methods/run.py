@@ -67,6 +67,10 @@ def run_job(
     """
     meter = Meter(device, threads)
     data = read_task(inputs.task)
+    if spec.scored_on == "tuning":
+        from electralab.methods.tuning import on_tuning_rows
+
+        data = on_tuning_rows(data, spec.seed)
     check_labels(data)
     meter.data = {"task": data.checksum}
     folder = record_path.parent

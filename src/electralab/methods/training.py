@@ -23,6 +23,7 @@ from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.job import Job, Outcome
 from electralab.methods.tuning import Tuned, train_best
+from electralab.names import EPOCH_SCORE
 
 
 class Kept(NamedTuple):
@@ -69,10 +70,13 @@ def train(job: Job, settings: Training, approach: Approach) -> Outcome:
         encoded = approach.encode(examples, data.regression)
         return predict(model, objective, encoded, np.arange(len(encoded)), device, spec.title)
 
+    by_epoch: dict[str, float] = {}
+
     def score_epoch(epoch: int, model: TrainedModel) -> None:
         assert job.after_epoch is not None
         labels = np.array([example.label for example in data.validation])
         scores = task_metrics(data.metrics, labels, answer(data.validation, model), data.score_range)
+        by_epoch[f"{EPOCH_SCORE}{epoch}"] = scores["score"]
         job.after_epoch(epoch, scores["score"])
 
     on_epoch = None if job.after_epoch is None else score_epoch
@@ -83,7 +87,7 @@ def train(job: Job, settings: Training, approach: Approach) -> Outcome:
         answer=partial(answer, model=tuned.model),
         scored=data,
         left=kept.left,
-        metrics=_metrics(settings, data, tuned) | kept.metrics,
+        metrics=_metrics(settings, data, tuned) | by_epoch | kept.metrics,
         parameters=kept.parameters,
         checksums={"tokenizer": approach.tokenizer, "model": approach.source},
         tokens=tuned.tokens,
