@@ -102,6 +102,7 @@ def reads_of(settings: Training, data: TaskData) -> Reads:
     scores = {"offset": objective.offset, "scale": objective.scale} if isinstance(objective, Regression) else {}
     return Reads(
         max_length=settings.max_length,
+        pairs=any(example.pair is not None for example in data.train),
         answers=settings.answers,
         mnli_validation=settings.mnli_validation,
         answer_test=settings.answer_test,
