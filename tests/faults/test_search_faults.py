@@ -275,11 +275,11 @@ def test_damaged_journal_is_one_line_and_its_trials_are_kept(
 
 
 class Learning(SyntheticTrial):
-    """Four epochs, the last of which is not reported, as in a run; scores that rise at different speeds."""
+    """Four epochs, the last of which is not reported, as in a run."""
 
     def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
-        scores = {epoch: -abs(spec.settings.alpha - 8) / (epoch * spec.settings.rank) for epoch in (1, 2, 3)}
+        scores = {epoch: -abs(spec.settings.alpha - 8) * (1 + 1 / epoch) for epoch in (1, 2, 3)}
         if report is not None:
             for epoch, score in scores.items():
                 report(epoch, score)

@@ -208,7 +208,7 @@ class Builder:
     ) -> Path:
         """One run of a method that trains a part of a model, `method` named after its kind, or nothing."""
         in_context = isinstance(settings, InContext)
-        recipe = settings.kind if in_context else settings.recipe
+        recipe = getattr(settings, "recipe", settings.kind)
         metrics: dict[str, float] = {"trainable_parameters": 0.0, "base_parameters": 1_000_000.0}
         if not in_context:
             metrics |= {"trainable_parameters": trained + 386.0, "head_parameters": 386.0}
@@ -259,11 +259,11 @@ class Builder:
                         own = {"method": method, "trained": rank * 1000, "status": status, **known}
                         self.adapter("minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub=MINILM, **own)
 
-    def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
+    def baseline(self, task: str, accuracy: float, *, synthetic: bool = False, **more: float) -> Path:
         """TF-IDF, with made-up answers."""
         settings = TfidfBaseline(max_train_rows=3000)
         spec = RunSpec(model=NO_MODEL, task=task, chain=["tfidf"], seed=0, settings=settings)
-        metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0}
+        metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0} | more
         path = self.write(
             RunRecord(
                 stage="run",

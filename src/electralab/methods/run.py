@@ -24,12 +24,8 @@ from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
 
 # Modules of the kinds that are not called like theirs.
-MODULES = dict.fromkeys(
-    (
-        *("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft"),
-        "linear_probe",
-    ),
-    "adapters.run",
+MODULES = {"linear_probe": "full"} | dict.fromkeys(
+    ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft"), "adapters.run"
 )
 
 

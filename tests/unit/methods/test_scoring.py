@@ -11,7 +11,8 @@ import torch
 from finetune_task import SHAPE, SPECIAL, WORDS, make_spec, read_predictions, run, write_task, write_tokenizer
 from sklearn.metrics import accuracy_score
 
-from electralab.config import Pretraining
+from electralab.config import LinearProbe, Pretraining
+from electralab.electra.convert import load_encoder
 from electralab.finetune.encoder.start import starting_encoder
 from electralab.methods.full import WholeEncoder
 from electralab.methods.run import Inputs, run_job
@@ -212,6 +213,29 @@ def test_the_trained_model_is_kept(inputs, tmp_path):
         with torch.no_grad():
             expected = model(torch.tensor([ids])).logits[0].softmax(dim=-1)
         assert [float(row["score_no"]), float(row["score_yes"])] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_linear_probe_trains_one_linear_layer_alone(inputs, tmp_path):
+    """Its logits are an affine function of the first token's state in the model before training, of 32 numbers."""
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    settings = LinearProbe(learning_rates=[1e-2], epochs=2, batch_size=16, max_length=24)
+    record = run(make_spec().model_copy(update={"settings": settings}), inputs, tmp_path)
+    counts = {name: record.metrics[f"{name}_parameters"] for name in ("trainable", "head", "base")}
+    assert counts == {"trainable": 66, "head": 66, "base": record.cost.parameters["total"]}
+    assert record.metrics["weights_bytes"] == 4 * (counts["base"] - 66)
+
+    before, _ = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
+    after, _ = load_encoder(tmp_path / "model")
+    assert all(torch.equal(weight, after.state_dict()[name]) for name, weight in before.state_dict().items())
+    body = AutoModel.from_pretrained(tmp_path / "model").eval()
+    whole = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    ids = torch.tensor([[2, *np.random.default_rng(row).integers(5, 35, size=8), 3] for row in range(200)])
+    with torch.no_grad():
+        states, logits = body(ids).last_hidden_state[:, 0], whole(ids).logits
+    affine = torch.cat([states, torch.ones(200, 1)], dim=1).double()
+    residual = logits.double() - affine @ torch.linalg.lstsq(affine, logits.double()).solution
+    assert residual.abs().max() < 1e-5 < logits.std()
 
 
 def test_the_untrained_control_is_the_discriminator_of_a_pretraining_before_its_first_step(inputs):

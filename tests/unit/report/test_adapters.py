@@ -15,7 +15,9 @@ from two_way import half_by_hand, right_answers
 
 from electralab.config import (
     AdaLora,
+    FullFinetuning,
     InContext,
+    LinearProbe,
     Lora,
     Prefix,
     Qlora,
@@ -82,6 +84,34 @@ def test_sizes_and_costs(study: Builder) -> None:
     assert list(costs.values())[1:4] == ["4.0", "50.0", "31.0"]
     assert list(costs.values())[5:] == ["600", "0.400", "0.500", "0.400"]
     assert row["merge_error"] == 2e-7
+
+
+@pytest.mark.parametrize(("head", "size"), [("linear", 258.0), ("huggingface", 258.0), ("huggingface", 16_770.0)])
+def test_other_heads_are_said_and_a_like_one_is_not(builder: Builder, head: str, size: float) -> None:
+    """Of a BERT, the adapters' linear layer behind the pooler has as many parameters as ours without it."""
+    settings = FullFinetuning(head=head)
+    builder.finetune("tiny-g25", "boolq", 0, 0.8, settings=settings, head_parameters=size)
+    for method, own in ((Lora(), 16_770.0 if head == "huggingface" else 258.0), (LinearProbe(), 258.0)):
+        builder.adapter("tiny-g25", "boolq", 0, 0.79, method, head_parameters=own)
+    said = Made(builder, "adapters").note("Heads differ")
+    if size == 16_770:
+        assert said == ""
+    else:
+        lora = "16,770" if head == "huggingface" else "258"
+        assert f"boolq, tiny g25 (parameters): `full` 258, `linear_probe` 258 and `lora` {lora}." in said
+
+
+def test_other_numbers_of_training_rows_are_said(builder: Builder) -> None:
+    builder.finetune("minilm", "boolq", 0, 0.8, hub=MINILM, train_rows=2700.0)
+    builder.adapter("minilm", "boolq", 0, 0.79, Lora(), hub=MINILM)
+    builder.finetune("minilm", "other", 0, 0.8, hub=MINILM)
+    builder.adapter("minilm", "other", 0, 0.8, Lora(), hub=MINILM)
+    builder.baseline("boolq", 0.6, train_rows=1200.0)
+    for table in ("adapters", "downstream"):
+        said = Made(builder, table).note("Trained on different numbers of rows")
+        lora = "`lora` 3,000; " if table == "adapters" else ""
+        assert f"boolq: {lora}`full` 2,700; `tfidf` 1,200." in said
+        assert "other:" not in said
 
 
 def test_what_cannot_be_merged_has_dashes(builder: Builder) -> None:

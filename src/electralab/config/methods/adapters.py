@@ -141,9 +141,3 @@ class Oft(Adapter):
     kind: Literal["oft"] = "oft"
     block_size: Annotated[int, Field(ge=2)] = Field(32, description="Width of a block; must divide the layer's width.")
     module_dropout: Fraction = Field(0.0, description="Dropout of whole layers' rotations.")
-
-
-class LinearProbe(Adapter):
-    """Only the head is trained: the floor of every adapter."""
-
-    kind: Literal["linear_probe"] = "linear_probe"

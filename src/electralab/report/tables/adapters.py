@@ -195,9 +195,9 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     elsewhere = [_of_protocols(runs), _of_grids(runs)]
     notes += [" ".join(filter(None, elsewhere))] if any(elsewhere) else []
     cells = list(dict.fromkeys(entry.cell for entry in every))
-    about_rows = _other_rows(runs, every) + footnotes.row_counts(runs, cells)
+    about_rows = _other_rows(runs, every) + footnotes.row_counts(runs, cells) + footnotes.different_rows(runs, cells)
     notes += [" ".join(about_rows)] if about_rows else []
-    return notes
+    return notes + _heads(runs, every)
 
 
 def _of_protocols(runs: Runs) -> str:
@@ -220,6 +220,27 @@ def _other_rows(runs: Runs, every: Sequence[Entry]) -> list[str]:
             parts = [f"`{method}` {count(rows)}" for method, rows in scored.items()]
             notes.append(f"{task}, {runs.title(model)}: scored on different numbers of rows: {listing(parts)}.")
     return notes
+
+
+def _heads(runs: Runs, every: Sequence[Entry]) -> list[str]:
+    """Where full fine-tuning trains another head than the adapters beside it, which is part of `Minus full`."""
+    parts = []
+    for (task, model), own in grouped(every).items():
+        headed = [entry for entry in own if entry.costs["head_parameters"]]
+        full = [entry for entry in headed if entry.kind == FULL]
+        adapted = [entry for entry in headed if entry.kind not in (FULL, "linear_probe")]
+        same_size = len({entry.costs["head_parameters"] for entry in (*full, *adapted)}) == 1
+        same_kind = all(runs.setting(entry.cell.method, "head") == "huggingface" for entry in full)
+        if full and adapted and not (same_size and same_kind):
+            sizes = (f"`{entry.cell.method}` {count(entry.costs['head_parameters'])}" for entry in headed)
+            parts.append(f"{task}, {runs.title(model)} (parameters): {listing(list(sizes))}")
+    if not parts:
+        return []
+    return [
+        "Heads differ, which is part of `Minus full`. Full fine-tuning has the head that its `head` says, on the first "
+        "token itself; adapters have that of Transformers, which for ELECTRA and DistilBERT is a dense layer and a "
+        f"linear one, and for BERT a linear layer behind the pooler. {'; '.join(parts)}."
+    ]
 
 
 def _as_published(runs: Runs, every: Sequence[Entry]) -> list[str]:

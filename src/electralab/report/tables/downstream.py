@@ -156,7 +156,8 @@ def _notes(runs: Runs, every: Sequence[Score]) -> list[str]:
             "correlation for stsb, accuracy for the others): `glue8` is the paper's, without wnli; `glue9` has it."
         )
     notes += footnotes.origins(runs, runs.finetuned_models, cells)
-    return notes + footnotes.row_counts(runs, cells) + footnotes.of_records(runs, cells)
+    notes += footnotes.row_counts(runs, cells) + footnotes.different_rows(runs, cells)
+    return notes + footnotes.of_records(runs, cells)
 
 
 def _pairs(results: Results, cell: Cell) -> list[str]:
