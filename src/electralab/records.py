@@ -137,15 +137,13 @@ class Meter:
         return self.earlier_cpu + time.process_time() - self._cpu
 
     def cost(self, **known: Any) -> Cost:
-        """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, ...)."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, earlier peaks, ...)."""
         gpu = self.wall_seconds if self.device.startswith("cuda") else None
         return Cost(
             wall_seconds=round(self.wall_seconds, 3),
             cpu_seconds=round(self.cpu_seconds, 3),
             gpu_seconds=gpu,
-            peak_rss_bytes=peak,
-            **known,
+            **(peak_bytes(self.device) | known),
         )
 
     def provenance(self) -> Provenance:
@@ -164,6 +162,16 @@ class Meter:
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}",
         )
+
+
+def peak_bytes(device: str) -> dict[str, int]:
+    """The most memory that this process has had so far, and on a GPU the most that was allocated there: of a `Cost`."""
+    peaks = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    if device.startswith("cuda"):
+        import torch
+
+        peaks["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(device)
+    return peaks
 
 
 @functools.cache

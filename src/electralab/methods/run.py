@@ -109,8 +109,8 @@ def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
             "cost": meter.cost(
                 parameters=outcome.parameters,
                 tokens=outcome.tokens,
-                peak_gpu_bytes=_peak_gpu_bytes(job.device),
                 bytes_on_disk=sum(path.stat().st_size for path in weights_in(job.artifact)),
+                **outcome.peaks,
             ),
         }
     )
@@ -202,11 +202,3 @@ def _out_of_memory(spec: RunSpec, error: BaseException) -> str:
     recompute = getattr(spec.settings, "gradient_checkpointing", True)
     more = "" if recompute else ", or switch gradient_checkpointing on"
     return f"{spec.title}: the GPU's memory is full: {remedy}{more}"
-
-
-def _peak_gpu_bytes(device: str) -> int | None:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return torch.cuda.max_memory_allocated(device)

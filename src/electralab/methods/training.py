@@ -24,6 +24,7 @@ from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.job import Job, Outcome
 from electralab.methods.tuning import Tuned, train_best
 from electralab.names import EPOCH_SCORE
+from electralab.records import peak_bytes
 
 
 class Kept(NamedTuple):
@@ -80,7 +81,10 @@ def train(job: Job, settings: Training, approach: Approach) -> Outcome:
         job.after_epoch(epoch, scores["score"])
 
     on_epoch = None if job.after_epoch is None else score_epoch
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)  # a search runs one trial after another
     tuned = train_best(spec, settings, data, approach.fresh, rows, len(sample), device, spec.title, on_epoch)
+    peaks = peak_bytes(device)  # a copy that is merged and timed is no cost of training
     timed = approach.encode(sample_examples(data.validation, TIMED_ROWS, 0), data.regression)
     kept = approach.keep(tuned.model, job.artifact, reads_of(settings, data), timed)
     return Outcome(
@@ -90,6 +94,7 @@ def train(job: Job, settings: Training, approach: Approach) -> Outcome:
         metrics=_metrics(settings, data, tuned) | by_epoch | kept.metrics,
         parameters=kept.parameters,
         checksums={"tokenizer": approach.tokenizer, "model": approach.source},
+        peaks=peaks,
         tokens=tuned.tokens,
         notes=[*_notes(job, settings, data, tuned), *kept.notes],
         mnli_validation=settings.mnli_validation,

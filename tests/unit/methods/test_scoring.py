@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score
 from electralab.config import LinearProbe, Pretraining
 from electralab.electra.convert import load_encoder
 from electralab.finetune.encoder.start import starting_encoder
+from electralab.methods import training
 from electralab.methods.full import WholeEncoder
 from electralab.methods.run import Inputs, run_job
 from electralab.pretrain.setup import build_pair
@@ -150,6 +151,23 @@ def test_the_model_of_a_rejected_rate_is_let_go(inputs, tmp_path, monkeypatch):
     monkeypatch.setattr(WholeEncoder, "fresh", watched)
     run(make_spec(learning_rates=[1e-3, 1e-2, 1e-7, 1e-8], epochs=1), inputs, tmp_path)
     assert alive == [0, 1, 1, 1]
+
+
+def test_peak_memory_is_read_before_the_model_is_copied_and_timed(inputs, tmp_path, monkeypatch):
+    steps = []
+
+    def noted(name, function):
+        def noting(*arguments):
+            steps.append(name)
+            return function(*arguments)
+
+        return noting
+
+    monkeypatch.setattr(training, "train_best", noted("train", training.train_best))
+    monkeypatch.setattr(training, "peak_bytes", noted("peak", lambda _: {"peak_rss_bytes": 7}))
+    monkeypatch.setattr(WholeEncoder, "keep", noted("keep", WholeEncoder.keep))
+    assert run(make_spec(epochs=1), inputs, tmp_path).cost.peak_rss_bytes == 7
+    assert steps == ["train", "peak", "keep"]
 
 
 def test_a_run_that_answers_one_class_is_flagged_and_says_so(inputs, tmp_path):

@@ -200,6 +200,21 @@ def test_without_the_mistake_there_is_no_word_of_the_collapse(builder: Builder) 
     assert not Made(builder, "adapters").notes("always answering")
 
 
+def test_counts_and_notes_are_of_the_runs_in_the_table(builder: Builder) -> None:
+    """Another model has the same full fine-tuning with other choices and runs of one class, and no adapter."""
+    two, known = FullFinetuning(learning_rates=[3e-4, 1e-3]), {"hub": MINILM}
+    for seed in (0, 1, 2):
+        builder.finetune("minilm", "boolq", seed, 0.8, settings=two, learning_rate=3e-4, train_seconds=10.0, **known)
+        builder.adapter("minilm", "boolq", seed, 0.79, Lora(), **known)
+        own = {"settings": two, "learning_rate": 1e-3, "degenerate": True}
+        builder.finetune("tiny-g25", "boolq", seed, 0.55, **own)
+    made = Made(builder, "adapters")
+    assert set(made.frame["model"]) == {"minilm"} and "6 fine-tunings of" in made.text
+    assert made.note("(chosen: 0.0003 in 3 runs)") and not made.note("†") and "tiny" not in made.text
+    assert made.row(method="full")["train_seconds"] == 20.0  # of both rates
+    assert "Implementations differ" in made.text
+
+
 def test_learning_rates_and_how_they_were_chosen(builder: Builder) -> None:
     for seed, rate in ((0, 3e-4), (1, 1e-3)):
         two = Lora(learning_rates=[3e-4, 1e-3])

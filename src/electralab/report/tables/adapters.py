@@ -185,9 +185,12 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     notes = [
         "`% of all` is over all parameters of the model with its head, 4-bit weights counted one by one. `Weights`: "
         "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Training: "
-        "seconds of all learning rates that a run tries. Peak memory is that of the GPU where there is one, else of "
-        "the whole process with Python and its libraries. Inference: seconds per 100 validation rows, as the recipe "
-        f"deploys the model, and with the adapter beside and folded into the weights.{reference}"
+        "seconds of all learning rates that a run tries. Peak memory, of training: that of the GPU where there is one, "
+        "else of the whole process with Python and its libraries. Inference: seconds per 100 validation rows, as the "
+        "recipe deploys the model, and with the adapter beside and folded into the weights. Implementations differ: "
+        "full fine-tuning and the linear probe of an encoder run in this project's own, whose last layer computes the "
+        "first token alone; adapters, merged ones too, in that of Transformers. So seconds of the two are no "
+        f"difference of the methods.{reference}"
     ]
     notes += [" ".join(said)] if (said := _as_published(runs, every) + _collapse(results, every)) else []
     notes += [" ".join(said)] if (said := learning_rate_notes(runs, arms)) else []
