@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -277,6 +278,14 @@ def test_a_grid_is_ranks_by_alphas_with_empty_cells(builder: Builder) -> None:
     assert failed["n"] == 0 and pd.isna(failed["median"])
     assert made.frame[(made.frame["rank"] == 64) & (made.frame["alpha"] == 8)].empty
     assert "0.000" not in made.text and made.section("Runs without a result").count("| failed |") == 3
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("lora", "alpha / rank"), ("rslora", "alpha / √rank")])
+def test_the_scale_of_a_grid_is_that_of_its_method(builder: Builder, kind: Any, scale: str) -> None:
+    for rank in (4, 8):
+        settings = Lora(kind=kind, rank=rank, alpha=8)
+        builder.adapter("minilm", "boolq", 0, 0.6, settings, method=f"sweep_rank{rank}_alpha8", hub=MINILM)
+    assert f"- The update is scaled by {scale}." in Made(builder, "lora_grid").text
 
 
 def test_the_best_cell_is_called_optimistic(builder: Builder) -> None:

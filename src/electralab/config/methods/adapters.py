@@ -60,7 +60,9 @@ class Lora(Adapter):
 
     kind: Literal["lora", "rslora", "dora"] = "lora"
     rank: Rank = Field(8, description="Rank of the update.")
-    alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
+    alpha: Positive = Field(
+        16.0, description="The update is scaled by alpha / rank, that of `rslora` by alpha / sqrt(rank)."
+    )
     adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
 
 
