@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from electralab.errors import UserError
-from electralab.files import read_json, write_json
+from electralab.files import read_json, sha256, write_json
 
 VERSIONED = (
     *("torch", "transformers", "tokenizers", "datasets", "peft", "bitsandbytes", "optuna"),
@@ -27,6 +27,7 @@ VERSIONED = (
 
 
 SCHEMA_VERSION: Final = 2
+READ = ("predictions*.csv", "evaluation.csv")  # beside a record, by the report
 
 
 class _Record(BaseModel):
@@ -81,15 +82,34 @@ class RunRecord(_Record):
     synthetic: bool = False
     metrics: dict[str, float] = {}
     predictions: str | None = None
+    files: dict[str, str] = Field({}, description="SHA-256 of the files beside it that the report reads.")
     notes: list[str] = []
     cost: Cost
     provenance: Provenance
     spec: dict[str, Any]
 
 
-def write_record(path: Path, record: RunRecord) -> None:
-    """Write a run record atomically."""
+def write_record(path: Path, record: RunRecord) -> RunRecord:
+    """Write a run record atomically, after the files beside it, whose checksums it gets; returns what was written."""
+    beside = sorted(file for pattern in READ for file in path.parent.glob(pattern))
+    record = record.model_copy(update={"files": {file.name: sha256(file) for file in beside}})
     write_json(path, record.model_dump(mode="json"))
+    return record
+
+
+def check_files(path: Path, record: RunRecord) -> None:
+    """Check the files beside a run record.
+
+    Raises:
+        UserError: one is not the file that was written with the record; one that is missing is told where it is read.
+    """
+    for name, checksum in record.files.items():
+        file = path.with_name(name)
+        if file.is_file() and sha256(file) != checksum:
+            raise UserError(
+                f"{file} is damaged: it is not the file that its run wrote (another checksum): delete {path} and run "
+                "the same command again"
+            )
 
 
 def read_record(path: Path) -> RunRecord:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -363,6 +365,9 @@ def collected(builder: Builder, tasks: Sequence[Path] = (), searches: str = "") 
     collect(read_sources(builder.records, tasks=tasks), folder)
     if searches:
         (folder / "searches.csv").write_text(searches)
+        checksums = json.loads((folder / "checksums.json").read_text())
+        checksums["searches.csv"] = hashlib.sha256(searches.encode()).hexdigest()
+        (folder / "checksums.json").write_text(json.dumps(checksums))
     return Results(folder, PUBLISHED)
 
 

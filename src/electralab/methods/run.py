@@ -81,8 +81,7 @@ def run_job(
         _write_artifact(job, Left(form=None, reason=f"the run is {status}: {reason}"))
         write_answers(folder, data, {})
         record = _record(job, meter).model_copy(update={"status": status, "reason": reason, "cost": meter.cost()})
-    write_record(record_path, record)
-    return record
+    return write_record(record_path, record)
 
 
 def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:

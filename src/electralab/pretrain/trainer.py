@@ -234,7 +234,7 @@ class Trainer:
                 bytes_on_disk=sum(path.stat().st_size for path in folder.glob(f"*/{WEIGHTS}")),
             ),
         )
-        write_record(self.record_path, record)
+        record = write_record(self.record_path, record)
         self.checkpoints.remove()
         return record
 
@@ -242,8 +242,7 @@ class Trainer:
         """Write the record of a run that came to nothing; its checkpoints and its curve stay."""
         History(self.record_path.parent / "evaluation.csv", self.rows).write()
         record = self._record(status="failed", reason=reason, cost=self.meter.cost())
-        write_record(self.record_path, record)
-        return record
+        return write_record(self.record_path, record)
 
     def _record(self, **known: Any) -> RunRecord:
         settings = self.settings
