@@ -22,7 +22,7 @@ import torch
 import torch.nn.functional as F
 from transformers import BertConfig, BertModel
 
-from electralab.config import AdapterMethod, LinearProbe, Lora, Oft, Qlora
+from electralab.config import AdapterMethod, Lora, Oft, Qlora
 from electralab.methods.adapters.adapt import AdaptedModel, adapt
 from electralab.methods.base_models import load_base
 from electralab.speed.dropout import Dropout
@@ -32,7 +32,6 @@ MINILM = BertConfig(
     hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536, max_position_embeddings=128
 )
 METHODS: dict[str, AdapterMethod] = {
-    "linear_probe": LinearProbe(),
     "lora, attention": Lora(),
     "lora, attention+ffn": Lora(targets="attention+ffn"),
     "oft, attention+ffn": Oft(targets="attention+ffn"),

@@ -35,6 +35,7 @@ class Reads(_Part):
     """How rows become answers, and which rows are scored."""
 
     max_length: int
+    pairs: bool | None = None  # whether rows are pairs of texts; None in manifests that do not say it
     pooling: Literal["sequence", "first_token", "mean_over_tokens"] = "sequence"
     prompt: Prompt | None = None  # of a decoder
     answers: Literal["label_words", "as_published"] = "label_words"

@@ -94,8 +94,8 @@ TABLES: dict[str, Item] = {
     "search": _item(
         "Searches",
         "search",
-        """Searches over the options of a method: every trial, the best first, and the median trial. The best score was
-        chosen on the rows that it is scored on, so it is an optimistic number. Importance is the share of the variance
+        """Searches over the options of a method: every trial, the best first, and the median trial, scored on a part of
+        the training rows; and the best, run once more, on the validation rows. Importance is the share of the variance
         between trials (fANOVA).""",
     ),
     "protocols": _item(
@@ -147,8 +147,9 @@ FIGURES: dict[str, Item] = {
     "search": _item(
         "Searches",
         "search",
-        """Left: the score of every trial of a search and the best so far, which was chosen on the rows that it is
-        scored on. Right: how much of the variance between trials each option explains by itself (fANOVA).""",
+        """Left: the score of every trial of a search and the best so far, on a part of the training rows; a diamond:
+        the best, run once more, on the validation rows. Right: how much of the variance between trials each option
+        explains by itself (fANOVA).""",
     ),
     "confusion": _item(
         "Confusion matrices",

@@ -162,6 +162,20 @@ def _run(options: argparse.Namespace) -> None:
     print_result(f"{spec.title}: {came_to}")
 
 
+def _predict(options: argparse.Namespace) -> None:
+    _limit_threads(options.threads)
+    import torch
+
+    from electralab.machine import select_device
+    from electralab.methods.predict import Source, predict_texts
+
+    torch.set_num_threads(options.threads)
+    out = options.out
+    form = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
+    source = Source(options.texts, options.pair, options.file, options.columns)
+    predict_texts(options.model, source, out, form, select_device(options.device))
+
+
 def _search(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.files import sha256
@@ -307,6 +321,17 @@ def _parser() -> argparse.ArgumentParser:
         add("--threads", int, default=1)
         add("--device", str, default="auto", help=DEVICES)
         add("--out")
+
+    add = verb("predict", _predict, "answer new texts with what a run left")
+    add("model", help="folder `model` of a run, or its manifest")
+    add("texts", str, nargs="*", help="texts; without any, and without --file, lines of standard input")
+    add("--pair", str, nargs="*", default=[], help="second texts, of a task about pairs")
+    add("--file", default=None, help="lines (with a pair behind a tab), or a .csv, .tsv, .jsonl or .parquet table")
+    add("--columns", str, nargs="*", default=[], help="columns of the table (default: text, and pair if it has one)")
+    add("--format", str, default=None, choices=("tsv", "jsonl"), help="default: by the end of --out, else tsv")
+    add("--threads", int, default=1)
+    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--out", default=None, help="default: standard output")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")

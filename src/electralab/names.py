@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 NO_MODEL = "no_model"  # the model of methods that need none
+EPOCH_SCORE = "score_after_epoch_"  # and its number: a metric of a trial, by which searches prune
 
 
 class ModelName(NamedTuple):

@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from electralab.errors import UserError
-from electralab.files import check_files, read_json, write_json
+from electralab.files import check_files, read_json, sha256, write_json
 
 VERSIONED = (
     *("torch", "transformers", "tokenizers", "datasets", "peft", "bitsandbytes", "optuna"),
@@ -28,6 +28,7 @@ VERSIONED = (
 
 
 SCHEMA_VERSION: Final = 2
+READ = ("predictions*.csv", "evaluation.csv")  # beside a record, by the report
 
 
 class _Record(BaseModel):
@@ -84,17 +85,34 @@ class RunRecord(_Record):
     synthetic: bool = False
     metrics: dict[str, float] = {}
     predictions: str | None = None
+    files: dict[str, str] = Field({}, description="SHA-256 of what the report and other runs read beside it.")
     notes: list[str] = []
-    files: dict[str, str] = {}
-    """SHA-256 of the networks of a pretraining, by their names beside the record, which vouches for them."""
     cost: Cost
     provenance: Provenance
     spec: dict[str, Any]
 
 
-def write_record(path: Path, record: RunRecord) -> None:
-    """Write a run record atomically."""
+def write_record(path: Path, record: RunRecord) -> RunRecord:
+    """Write a run record atomically, after the files that the report reads, whose checksums it gets; returns it."""
+    beside = sorted(file for pattern in READ for file in path.parent.glob(pattern))
+    record = record.model_copy(update={"files": record.files | {file.name: sha256(file) for file in beside}})
     write_json(path, record.model_dump(mode="json"))
+    return record
+
+
+def check_report_files(path: Path, record: RunRecord) -> None:
+    """Check the files beside a run record that the report reads.
+
+    Raises:
+        UserError: one is not the file that was written with the record; one that is missing is told where it is read.
+    """
+    for name, checksum in record.files.items():
+        file = path.parent / name
+        if file.parent == path.parent and file.is_file() and sha256(file) != checksum:
+            raise UserError(
+                f"{file} is damaged: it is not the file that its run wrote (another checksum): delete {path} and run "
+                "the same command again"
+            )
 
 
 def read_record(path: Path) -> RunRecord:
@@ -162,16 +180,13 @@ class Meter:
         return self.earlier_cpu + time.process_time() - self._cpu
 
     def cost(self, **known: Any) -> Cost:
-        """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, ...)."""
-        unit = 1 if sys.platform == "darwin" else 1024
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+        """The cost so far; `known` gives what only the stage knows (flops, parameters, tokens, earlier peaks, ...)."""
         gpu = self.wall_seconds if self.device.startswith("cuda") else None
         return Cost(
             wall_seconds=round(self.wall_seconds, 3),
             cpu_seconds=round(self.cpu_seconds, 3),
             gpu_seconds=gpu,
-            peak_rss_bytes=peak,
-            **known,
+            **(peak_bytes(self.device) | known),
         )
 
     def provenance(self) -> Provenance:
@@ -191,6 +206,17 @@ class Meter:
             ended=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {_processor()}",
         )
+
+
+def peak_bytes(device: str) -> dict[str, int]:
+    """The most memory that this process has had so far, and on a GPU the most that was allocated there: of a `Cost`."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    peaks = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    if device.startswith("cuda"):
+        import torch
+
+        peaks["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(device)
+    return peaks
 
 
 @functools.cache

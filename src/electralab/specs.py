@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 
@@ -55,6 +56,9 @@ class RunSpec(Strict):
     snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
     extensions: list[str] = Field([], description="Departures from the paper in the model's pretraining.")
     pretraining_recipe: str | None = Field(None, description="None when the model was not pretrained here.")
+    scored_on: Literal["validation", "tuning"] = Field(
+        "validation", description="`tuning`: a trial of a search, which sees no validation row."
+    )
 
     @property
     def method(self) -> str:

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, T5Config
 
-from electralab.config import AdaLora, AdapterMethod, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.config import AdaLora, AdapterMethod, Loha, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.errors import UserError
 from electralab.methods.adapters.adapt import adapt, reload_adapter, save_adapter
 from electralab.methods.base_models import load_base, load_causal
@@ -92,9 +92,6 @@ def test_unknown_targets(folders):
 def test_methods_that_an_architecture_does_not_have(folders):
     with refused("DistilBERT's attention takes no keys and values from outside"):
         build(folders["distilbert"], Prefix(virtual_tokens=4, max_length=16))
-    for kind in DECODERS:
-        with refused(f"linear_probe trains a head, and this {kind} model answers with own words"):
-            build(folders[kind], LinearProbe(), kind=kind)
 
 
 def test_a_prefix_and_checkpointing_exclude_each_other(folders):
@@ -167,7 +164,6 @@ METHODS: dict[str, AdapterMethod] = {
     "adalora": AdaLora(initial_rank=6, target_rank=3),
     "prefix": Prefix(virtual_tokens=4, max_length=16),
     "prompt": Prompt(virtual_tokens=4, max_length=16),
-    "linear_probe": LinearProbe(),
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 from electralab.cli import main
 from electralab.errors import UserError
 from electralab.names import NO_MODEL
-from electralab.records import Cost, Provenance, RunRecord, write_record
+from electralab.records import Cost, Provenance, RunRecord, read_record, write_record
 from electralab.report.collect import collect
 from electralab.report.make import make_figure, make_table
 from electralab.report.results import Results
@@ -98,6 +98,57 @@ def test_damaged_curve_is_named(tmp_path: Path, folder: Path, text: bytes) -> No
     with pytest.raises(UserError, match=r"evaluation\.csv is damaged") as caught:
         collected([path], folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("damage", ["a digit", "a row less"])
+def test_curve_that_its_run_did_not_write_is_named(tmp_path: Path, folder: Path, damage: str) -> None:
+    """Both are whole tables, which nothing but the checksum in the record tells apart."""
+    path = record(tmp_path)
+    write_record(path, read_record(path))  # beside the curve, as a run does
+    collected([path], folder)
+    curve = path.with_name("evaluation.csv")
+    lines = curve.read_text().splitlines(keepends=True)
+    curve.write_text("".join(lines[:-1]) if damage == "a row less" else "".join(lines).replace("5.0", "4.0"))
+    with pytest.raises(UserError, match=r"evaluation\.csv is damaged: .* delete .*run\.json and run"):
+        collected([path], folder)
+
+
+def answered(folder: Path) -> Path:
+    """A finished run that answered 3 of 5 rows rightly."""
+    path = record(folder, stage="run")
+    rows = ["id,label,prediction,score_no,score_yes"]
+    rows += [f"r{n},yes,{'yes' if n < 3 else 'no'},.5,.5" for n in range(5)]
+    path.with_name("predictions.csv").write_text("\n".join(rows) + "\n")
+    known = {"predictions": "predictions.csv", "metrics": {"score": 0.6, "accuracy": 0.6}}
+    write_record(path, read_record(path).model_copy(update={**known, "primary_metric": "accuracy"}))
+    return path
+
+
+@pytest.mark.parametrize("damage", ["predictions turned", "a row less", "the score"])
+def test_score_and_predictions_that_do_not_fit_are_named(tmp_path: Path, folder: Path, damage: str) -> None:
+    path = answered(tmp_path)
+    collected([path], folder)
+    predictions = path.with_name("predictions.csv")
+    words = r"predictions\.csv is damaged: it is not the file that its run wrote"
+    if damage == "predictions turned":
+        predictions.write_text(predictions.read_text().replace("r4,yes,no", "r4,yes,yes"))
+    elif damage == "a row less":
+        predictions.write_text(predictions.read_text().rpartition("r4")[0])
+    else:
+        path.write_text(path.read_text().replace('"score": 0.6', '"score": 0.8'))
+        words = r"run\.json has a score of 0\.8, and the predictions beside it give 0\.6"
+    with pytest.raises(UserError, match=words):
+        collected([path], folder)
+
+
+@pytest.mark.parametrize("name", ["runs", "comparisons", "searches", "curves", "confusions"])
+def test_results_that_collect_did_not_write_are_named(tmp_path: Path, folder: Path, name: str) -> None:
+    """Cut at the end of a row, or with another digit: a table all the same."""
+    results = collected([record(tmp_path), answered(tmp_path)], folder)
+    file = folder / f"{name}.csv"
+    file.write_text(file.read_text() + "\n")
+    with pytest.raises(UserError, match=rf"{name}\.csv is damaged: it is not the file that `collect` wrote: delete"):
+        _ = results.runs if name == "runs" else results.detail(name)
 
 
 def test_missing_curve_of_a_finished_run_is_named(tmp_path: Path, folder: Path) -> None:

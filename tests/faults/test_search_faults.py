@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 
 from electralab.config import Lora, Search
 from electralab.errors import UserError
+from electralab.names import EPOCH_SCORE
 from electralab.records import Meter, RunRecord, write_record
 from electralab.search.study import Report, SearchSpec, run_search
 from electralab.specs import RunSpec
@@ -41,9 +43,11 @@ class SyntheticTrial:
 
     def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
-        self.note("began", record_path, spec.settings)
+        trial = spec.scored_on == "tuning"
+        if trial:
+            self.note("began", record_path, spec.settings)
+            time.sleep(self.seconds)
         meter = Meter("cpu", 1)
-        time.sleep(self.seconds)
         record = RunRecord(
             stage="run",
             model=spec.model,
@@ -55,7 +59,8 @@ class SyntheticTrial:
             spec=spec.model_dump(mode="json"),
         )
         write_record(record_path, record)
-        self.note("ended", record_path, spec.settings)
+        if trial:
+            self.note("ended", record_path, spec.settings)
         return record
 
     def note(self, what: str, record_path: Path, options: Lora) -> None:
@@ -269,6 +274,38 @@ def test_damaged_journal_is_one_line_and_its_trials_are_kept(
     assert len(executions(tmp_path, "began")) == TRIALS
 
 
+class Learning(SyntheticTrial):
+    """Four epochs, the last of which is not reported, as in a run."""
+
+    def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
+        assert isinstance(spec.settings, Lora)
+        scores = {epoch: -abs(spec.settings.alpha - 8) * (1 + 1 / epoch) for epoch in (1, 2, 3)}
+        if report is not None:
+            for epoch, score in scores.items():
+                report(epoch, score)
+        record = super().__call__(spec, record_path, report)
+        record.metrics |= {f"{EPOCH_SCORE}{epoch}": score for epoch, score in scores.items() if report is not None}
+        write_record(record_path, record)
+        return record
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_lost_journal_changes_no_trial_of_a_search_that_learns_and_prunes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], share: float
+) -> None:
+    """TPE and the pruner read the scores after every epoch: they come from the records, and so do the draws."""
+    settings = {"sampler": "tpe", "median_pruning": True}
+    found = search(tmp_path, Learning(tmp_path), **settings)
+    assert found["counts"]["pruned"] > 3 and found["counts"]["ok"] > 3
+    began = executions(tmp_path, "began")
+    os.truncate(tmp_path / "journal.log", int(share * (tmp_path / "journal.log").stat().st_size))
+    assert search(tmp_path, Learning(tmp_path), **settings) == found
+    assert executions(tmp_path, "began") == began
+    lacking = re.search(r"journal.log lacks (\d+) trials that have records", capsys.readouterr().err)
+    assert lacking and int(lacking[1]) >= TRIALS // 3
+    assert not list(tmp_path.glob("**/earlier-*"))
+
+
 @settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(share=st.floats(0, 1))
 def test_journal_that_lost_its_end_loses_no_trial(tmp_path_factory: pytest.TempPathFactory, share: float) -> None:
@@ -299,6 +336,7 @@ def test_record_that_is_not_of_this_run_is_not_taken(
         content = (tmp_path / "trials" / "6" / "run.json").read_text()
     (tmp_path / "trials" / "7" / "run.json").write_text(content)
     assert outcome(search(tmp_path)) == outcome(undisturbed)
+    assert (tmp_path / "trials" / "7" / "earlier-1.json").read_text() == content
     assert Counter(line["trial"] for line in executions(tmp_path, "ended")) == dict.fromkeys(range(TRIALS), 1)
 
 
@@ -345,10 +383,10 @@ def test_interrupted_trial_meets_the_end_that_it_would_have_met(tmp_path: Path, 
 
     class Epochs(SyntheticTrial):
         def __call__(self, spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
-            assert report is not None
             assert isinstance(spec.settings, Lora)
-            for epoch in (1, 2):
+            for epoch in (1, 2) if report is not None else ():
                 try:
+                    assert report is not None
                     report(epoch, -abs(spec.settings.alpha - 8))
                 finally:
                     if interrupted and record_path.parent.name == str(number):

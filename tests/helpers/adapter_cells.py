@@ -9,7 +9,7 @@ import torch
 from method_models import DECODERS, ENCODERS, batch, label_words
 from torch.nn import functional as F
 
-from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.config import AdaLora, AdapterMethod, Ia3, Loha, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.methods.adapters.adapt import AdaptedModel, adapt
 from electralab.methods.base_models import load_base, load_causal
 
@@ -30,11 +30,10 @@ METHODS: dict[str, AdapterMethod] = {
     "loha": Loha(),
     "lokr": Loha(kind="lokr", targets="attention+ffn"),
     "oft": Oft(block_size=8, targets="attention+ffn"),
-    "linear_probe": LinearProbe(),
 }
 # Embeddings and output layer are one matrix in a decoder: the published study of OPT adapts both.
 TIED = Lora(targets=["embed_tokens", "lm_head", "q_proj", "v_proj"])
-NOT_SUPPORTED = {("distilbert", "prefix"), ("opt", "linear_probe"), ("llama", "linear_probe")}
+NOT_SUPPORTED = {("distilbert", "prefix")}
 NOT_MERGEABLE = {"prefix", "prompt", "qlora_int8"}
 CELLS = [
     *((kind, name) for kind in (*ENCODERS, *DECODERS) for name in METHODS if (kind, name) not in NOT_SUPPORTED),

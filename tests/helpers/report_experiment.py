@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -208,7 +210,7 @@ class Builder:
     ) -> Path:
         """One run of a method that trains a part of a model, `method` named after its kind, or nothing."""
         in_context = isinstance(settings, InContext)
-        recipe = settings.kind if in_context else settings.recipe
+        recipe = getattr(settings, "recipe", settings.kind)
         metrics: dict[str, float] = {"trainable_parameters": 0.0, "base_parameters": 1_000_000.0}
         if not in_context:
             metrics |= {"trainable_parameters": trained + 386.0, "head_parameters": 386.0}
@@ -259,11 +261,11 @@ class Builder:
                         own = {"method": method, "trained": rank * 1000, "status": status, **known}
                         self.adapter("minilm", task, seed, score, Lora(rank=rank, alpha=alpha), hub=MINILM, **own)
 
-    def baseline(self, task: str, accuracy: float, *, synthetic: bool = False) -> Path:
+    def baseline(self, task: str, accuracy: float, *, synthetic: bool = False, **more: float) -> Path:
         """TF-IDF, with made-up answers."""
         settings = TfidfBaseline(max_train_rows=3000)
         spec = RunSpec(model=NO_MODEL, task=task, chain=["tfidf"], seed=0, settings=settings)
-        metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0}
+        metrics = {"score": accuracy, "accuracy": accuracy, "majority_rate": 0.55, "validation_rows": 1000.0} | more
         path = self.write(
             RunRecord(
                 stage="run",
@@ -341,16 +343,16 @@ def write_answers(path: Path, labels: np.ndarray, answers: np.ndarray, classes: 
 
 
 SEARCHES = """\
-search,trial,status,score,seconds,seed,param.learning_rate,param.rank,param.schedule,importance.learning_rate,\
+search,trial,status,score,seconds,seed,validation_score,validation_rows,param.learning_rate,param.rank,param.schedule,importance.learning_rate,\
 importance.rank,importance.schedule
-sweep,0,ok,0.70,60,0,0.0001,8,linear,0.6,0.3,0.1
-sweep,1,ok,0.68,62,0,0.0002,8,linear,0.6,0.3,0.1
-sweep,2,failed,,5,0,0.9,64,linear,0.6,0.3,0.1
-sweep,3,ok,0.74,61,0,0.0005,16,cosine,0.6,0.3,0.1
-sweep,4,pruned,0.60,20,0,0.00001,16,linear,0.6,0.3,0.1
-sweep,5,ok,0.74,66,0,0.0006,32,cosine,0.6,0.3,0.1
-sweep,6,ok,0.71,64,0,0.0003,32,linear,0.6,0.3,0.1
-small,0,failed,,1,3,0.001,,,,,
+sweep,0,ok,0.70,60,0,,,0.0001,8,linear,0.6,0.3,0.1
+sweep,1,ok,0.68,62,0,,,0.0002,8,linear,0.6,0.3,0.1
+sweep,2,failed,,5,0,,,0.9,64,linear,0.6,0.3,0.1
+sweep,3,ok,0.74,61,0,0.715,1000,0.0005,16,cosine,0.6,0.3,0.1
+sweep,4,pruned,0.60,20,0,,,0.00001,16,linear,0.6,0.3,0.1
+sweep,5,ok,0.74,66,0,,,0.0006,32,cosine,0.6,0.3,0.1
+sweep,6,ok,0.71,64,0,,,0.0003,32,linear,0.6,0.3,0.1
+small,0,failed,,1,3,,,0.001,,,,,
 """
 
 
@@ -363,6 +365,9 @@ def collected(builder: Builder, tasks: Sequence[Path] = (), searches: str = "") 
     collect(read_sources(builder.records, tasks=tasks), folder)
     if searches:
         (folder / "searches.csv").write_text(searches)
+        checksums = json.loads((folder / "checksums.json").read_text())
+        checksums["searches.csv"] = hashlib.sha256(searches.encode()).hexdigest()
+        (folder / "checksums.json").write_text(json.dumps(checksums))
     return Results(folder, PUBLISHED)
 
 

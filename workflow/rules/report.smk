@@ -18,6 +18,7 @@ rule collect:
     output:
         "results/{name}/runs.csv",
         expand("results/{{name}}/{detail}.csv", detail=DETAILS),
+        "results/{name}/checksums.json",
     log:
         "logs/report/{name}-collect.log",
     conda:

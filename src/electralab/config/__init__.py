@@ -14,7 +14,6 @@ from electralab.config.methods.adapters import (
     AdaLora,
     Adapter,
     Ia3,
-    LinearProbe,
     Loha,
     Lora,
     Oft,
@@ -27,6 +26,7 @@ from electralab.config.methods.chains import check_chain, with_prefixes
 from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
+from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.merge import Merge
 from electralab.config.methods.tfidf import TfidfBaseline

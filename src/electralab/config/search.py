@@ -38,7 +38,10 @@ class Range(Strict):
 
 
 class Search(Strict):
-    """A search over the options of a method with Optuna; every trial is a run of its own, from a fresh model."""
+    """A search over the options of a method with Optuna; every trial is a run of its own, from a fresh model.
+
+    Trials are scored on a part of the training rows; the winner is run once more and scored on the validation rows.
+    """
 
     model: str = Field(description="Model to train: a name of `models`, or one size of a pretraining (`tiny-g25`).")
     task: Name = Field(description="Task to train on.")
@@ -46,7 +49,9 @@ class Search(Strict):
     space: dict[Name, Range | list[Value]] = Field(min_length=1, description="Options: a range, or a list of choices.")
     sampler: Literal["random", "tpe"] = Field("random", description="How options are drawn.")
     trials: Annotated[int, Field(ge=1)] = Field(20, description="Trials in all, over every worker and rerun.")
-    median_pruning: bool = Field(False, description="Stop a trial whose score after an epoch is below the median.")
+    median_pruning: bool = Field(
+        False, description="Stop a trial whose score after an epoch (but the last) is below the median."
+    )
     seed: Seed = Field(0, description="Of the sampler and of every trial.")
     log_to: list[Literal["tensorboard", "wandb"]] = Field(
         [], description="Also log every trial there; wandb stays offline unless WANDB_MODE says otherwise."

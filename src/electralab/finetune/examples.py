@@ -1,7 +1,8 @@
 """A task as token ids, and the order in which its rows are read.
 
 Rows of like length share a batch, because padding costs as much as text: on short sentences this is ten times
-cheaper than padding to the maximum. Batches stay random: rows are sorted only within shuffled windows.
+cheaper than padding to the maximum. Batches stay random: rows are sorted only within shuffled windows, each a small
+part of an epoch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from electralab.tokens.tokenizer import TextEncoder
 
 Integers = npt.NDArray[np.int64]
 
-WINDOW_BATCHES = 50  # sorted together: wide enough for like lengths, narrow enough to stay random
+WINDOW_BATCHES = 50  # sorted together: wide enough for like lengths
+WINDOW_SHARE = 4  # of the rows at most a quarter: sorted whole, an epoch would have the batches of the one before
 TUNING_FRACTION = 0.1
 
 # Independent random streams of one seed.
@@ -154,7 +156,7 @@ def training_batches(rows: Integers, lengths: Integers, batch_size: int, seed: i
     """
     generator = np.random.default_rng((seed, _EPOCH, epoch))
     shuffled = generator.permutation(rows)
-    window = WINDOW_BATCHES * batch_size
+    window = batch_size * max(1, min(WINDOW_BATCHES, len(rows) // (WINDOW_SHARE * batch_size)))
     batches = []
     for start in range(0, len(shuffled), window):
         batches += evaluation_batches(shuffled[start : start + window], lengths, batch_size)

@@ -37,12 +37,15 @@ def write_predictions(
         writer.writerow(["id", "label", "prediction", *(f"{SCORE}{name}" for name in classes)])
         for example, answer in zip(examples, () if answers is None else answers):
             label = example.label
-            if classes:
-                named = "" if label is None else classes[int(label)]
-                cells = [named, classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
-            else:
-                cells = ["" if label is None else str(label), f"{answer:.6g}"]
-            writer.writerow([example.id, *cells])
+            named = "" if label is None else classes[int(label)] if classes else str(label)
+            writer.writerow([example.id, named, *answer_cells(answer, classes)])
+
+
+def answer_cells(answer: npt.NDArray[np.floating], classes: list[str]) -> list[str]:
+    """The class and the probability of every class, of log-probabilities [classes]; or the score of a regression."""
+    if not classes:
+        return [f"{answer:.6g}"]
+    return [classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
 
 
 def read_predictions(path: Path) -> dict[str, str]:

@@ -1,16 +1,18 @@
-"""Full fine-tuning: every parameter of an encoder with a head, or of a decoder, is trained."""
+"""A model of ours under a head: fine-tuned whole, or frozen, of which the head alone is trained."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import nn
 
 from electralab.artifacts import Left, Reads
-from electralab.config import FullFinetuning
+from electralab.config import FullFinetuning, LinearProbe
 from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
+from electralab.errors import Unsuitable
 from electralab.files import staged_folder
 from electralab.finetune.encoder.classifier import Classifier, with_dropout
 from electralab.finetune.encoder.huggingface import save_classifier
@@ -26,10 +28,18 @@ from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 
 def run(job: Job) -> Outcome:
-    """Train a model whole; encoders are ours, several times faster than the same networks of `transformers`."""
+    """Train a model whole or its head; encoders are ours, several times faster than those of `transformers`.
+
+    Raises:
+        Unsuitable: the model is a decoder, and there is no head to train.
+    """
     settings = job.spec.settings
-    assert isinstance(settings, FullFinetuning)
+    assert isinstance(settings, FullFinetuning | LinearProbe)
     if job.starts_from_decoder:
+        if isinstance(settings, LinearProbe):
+            raise Unsuitable(
+                f"{job.spec.title}: linear_probe trains a head, and this model answers with own words: use an adapter"
+            )
         from electralab.methods.decoder import WholeDecoder
 
         return train(job, settings, WholeDecoder(job, settings))
@@ -42,12 +52,12 @@ def run(job: Job) -> Outcome:
 
 
 class WholeEncoder:
-    """Our own encoder with a head; every parameter is trained."""
+    """Our own encoder with a head; every parameter is trained, or those of the head."""
 
     def __init__(
         self,
         job: Job,
-        settings: FullFinetuning,
+        settings: FullFinetuning | LinearProbe,
         encoder: Encoder,
         source: str,
         tokenizer: TextEncoder,
@@ -63,10 +73,13 @@ class WholeEncoder:
     def fresh(self, _: int) -> Classifier:
         """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
         copied = with_dropout(self.encoder, self.settings.dropout)
+        head: Literal["linear", "huggingface"] = "linear"
+        if isinstance(self.settings, LinearProbe):
+            copied.requires_grad_(False)
+        else:
+            head = self.settings.head
         torch.manual_seed(self.job.spec.seed)
-        return Classifier(
-            copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, self.settings.head
-        )
+        return Classifier(copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, head)
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """The model, unless it is not to be saved; the number of parameters and the time to answer."""
@@ -91,14 +104,18 @@ def whole_model(
     validation: EncodedExamples,
     device: str,
 ) -> Kept:
-    """What a model costs of which every parameter is trained."""
+    """What a model costs of which every parameter is trained, or those of the head."""
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    frozen = [parameter for parameter in model.parameters() if not parameter.requires_grad]
+    trained = parameters - sum(parameter.numel() for parameter in frozen)
     head_parameters = 0 if head is None else sum(parameter.numel() for parameter in head.parameters())
     seconds = inference_seconds({"whole": model}, objective, validation, device)["whole"]
     metrics = {
-        "trainable_parameters": parameters,
+        "trainable_parameters": trained,
         "head_parameters": head_parameters,
         "base_parameters": parameters,
         "inference_seconds": seconds,
     }
-    return Kept(left, metrics, {"total": parameters, "trainable": parameters}, [])
+    if frozen:
+        metrics["weights_bytes"] = sum(parameter.nbytes for parameter in frozen)
+    return Kept(left, metrics, {"total": parameters, "trainable": trained}, [])

@@ -32,7 +32,7 @@ class Job:
     device: str
     threads: int
     after_epoch: Callable[[int, float], None] | None = None
-    """Called with the number of every finished epoch, from 1, and the score of the validation rows."""
+    """Called with the number of every finished epoch but the last, from 1 over all learning rates, and the score."""
 
     @property
     def weights(self) -> Path:
@@ -64,6 +64,8 @@ class Outcome:
     parameters: dict[str, int]
     checksums: dict[str, str]
     """Of what was read beside the task."""
+    peaks: dict[str, int] = field(default_factory=dict)
+    """`records.peak_bytes` when the method's own work was done; without it, when the run was."""
     tokens: int | None = None
     """Read in training; None where nothing reads tokens."""
     notes: list[str] = field(default_factory=list)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from electralab.artifacts import Left, Manifest, Reads, read_manifest, weights_in
@@ -91,7 +91,13 @@ def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Ope
 def _open_adapter(folder: Path, manifest: Manifest, device: str) -> Opened:
     from electralab.methods.adapters.adapt import reload_adapter
 
-    method = _METHOD.validate_python(manifest.settings)
+    try:
+        method = _METHOD.validate_python(manifest.settings)
+    except ValidationError:
+        raise UserError(
+            f"the adapter in {folder} was left by another version of ElectraLab, with options that this one does not "
+            f"know: delete {folder} and run the same command again"
+        ) from None
     assert isinstance(method, AdapterMethod) and manifest.base is not None
     reads, base = _reads(manifest), (folder / manifest.base.folder).resolve()
     if files_checksum(weight_files(base)) != manifest.base.sha256:

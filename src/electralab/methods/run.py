@@ -24,12 +24,8 @@ from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
 
 # Modules of the kinds that are not called like theirs.
-MODULES = dict.fromkeys(
-    (
-        *("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft"),
-        "linear_probe",
-    ),
-    "adapters.run",
+MODULES = {"linear_probe": "full"} | dict.fromkeys(
+    ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft"), "adapters.run"
 )
 
 
@@ -67,6 +63,10 @@ def run_job(
     """
     meter = Meter(device, threads)
     data = read_task(inputs.task)
+    if spec.scored_on == "tuning":
+        from electralab.methods.tuning import on_tuning_rows
+
+        data = on_tuning_rows(data, spec.seed)
     check_labels(data)
     meter.data = {"task": data.checksum}
     folder = record_path.parent
@@ -81,8 +81,7 @@ def run_job(
         _write_artifact(job, Left(form=None, reason=f"the run is {status}: {reason}"))
         write_answers(folder, data, {})
         record = _record(job, meter).model_copy(update={"status": status, "reason": reason, "cost": meter.cost()})
-    write_record(record_path, record)
-    return record
+    return write_record(record_path, record)
 
 
 def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
@@ -109,8 +108,8 @@ def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
             "cost": meter.cost(
                 parameters=outcome.parameters,
                 tokens=outcome.tokens,
-                peak_gpu_bytes=_peak_gpu_bytes(job.device),
                 bytes_on_disk=sum(path.stat().st_size for path in weights_in(job.artifact)),
+                **outcome.peaks,
             ),
         }
     )
@@ -202,11 +201,3 @@ def _out_of_memory(spec: RunSpec, error: BaseException) -> str:
     recompute = getattr(spec.settings, "gradient_checkpointing", True)
     more = "" if recompute else ", or switch gradient_checkpointing on"
     return f"{spec.title}: the GPU's memory is full: {remedy}{more}"
-
-
-def _peak_gpu_bytes(device: str) -> int | None:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    return torch.cuda.max_memory_allocated(device)

@@ -23,6 +23,8 @@ from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.job import Job, Outcome
 from electralab.methods.tuning import Tuned, train_best
+from electralab.names import EPOCH_SCORE
+from electralab.records import peak_bytes
 
 
 class Kept(NamedTuple):
@@ -69,23 +71,30 @@ def train(job: Job, settings: Training, approach: Approach) -> Outcome:
         encoded = approach.encode(examples, data.regression)
         return predict(model, objective, encoded, np.arange(len(encoded)), device, spec.title)
 
+    by_epoch: dict[str, float] = {}
+
     def score_epoch(epoch: int, model: TrainedModel) -> None:
         assert job.after_epoch is not None
         labels = np.array([example.label for example in data.validation])
         scores = task_metrics(data.metrics, labels, answer(data.validation, model), data.score_range)
+        by_epoch[f"{EPOCH_SCORE}{epoch}"] = scores["score"]
         job.after_epoch(epoch, scores["score"])
 
     on_epoch = None if job.after_epoch is None else score_epoch
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)  # a search runs one trial after another
     tuned = train_best(spec, settings, data, approach.fresh, rows, len(sample), device, spec.title, on_epoch)
+    peaks = peak_bytes(device)  # a copy that is merged and timed is no cost of training
     timed = approach.encode(sample_examples(data.validation, TIMED_ROWS, 0), data.regression)
     kept = approach.keep(tuned.model, job.artifact, reads_of(settings, data), timed)
     return Outcome(
         answer=partial(answer, model=tuned.model),
         scored=data,
         left=kept.left,
-        metrics=_metrics(settings, data, tuned) | kept.metrics,
+        metrics=_metrics(settings, data, tuned) | by_epoch | kept.metrics,
         parameters=kept.parameters,
         checksums={"tokenizer": approach.tokenizer, "model": approach.source},
+        peaks=peaks,
         tokens=tuned.tokens,
         notes=[*_notes(job, settings, data, tuned), *kept.notes],
         mnli_validation=settings.mnli_validation,
@@ -98,6 +107,7 @@ def reads_of(settings: Training, data: TaskData) -> Reads:
     scores = {"offset": objective.offset, "scale": objective.scale} if isinstance(objective, Regression) else {}
     return Reads(
         max_length=settings.max_length,
+        pairs=any(example.pair is not None for example in data.train),
         answers=settings.answers,
         mnli_validation=settings.mnli_validation,
         answer_test=settings.answer_test,

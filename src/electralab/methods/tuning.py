@@ -1,11 +1,11 @@
-"""Which learning rate: the choice that each run makes for itself, on rows that it does not train on."""
+"""Choices on tuning rows, a part of the training rows: a run's among its learning rates, a search's among trials."""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
-from functools import partial
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +40,14 @@ class Tuned(NamedTuple):
     tokens: int  # real tokens read in training, those of the rejected rates included
 
 
+def on_tuning_rows(data: TaskData, seed: int) -> TaskData:
+    """The task as a trial of a search sees it: a part of its training rows, drawn by seed, is what is scored."""
+    read, tuning = tuning_split(len(data.train), seed)
+    return replace(
+        data, splits={"train": [data.train[row] for row in read], "validation": [data.train[row] for row in tuning]}
+    )
+
+
 def train_best(
     spec: RunSpec,
     settings: Training,
@@ -65,7 +73,8 @@ def train_best(
         rows: rows of `train` without the twins.
         device: where to compute.
         run: names the run in progress and errors.
-        after_epoch: called with the number of every finished epoch, from 1, and the model.
+        after_epoch: called with the model and the number of every finished epoch but the last, whose model is scored
+            anyway; epochs are counted from 1, and on from one rate to the next.
 
     Raises:
         RunFailed: the loss of a rate is no longer a finite number.
@@ -77,22 +86,35 @@ def train_best(
     # A row and its twin stay on the same side: the twin of a tuning row is not trained on.
     read = train_rows if len(train) == rows else np.concatenate([train_rows, rows + train_rows])
     steps = settings.epochs * math.ceil(len(read) / settings.batch_size)
-    models, seconds, trials, tokens = [], [], [], 0
-    for rate in rates:
+    last = settings.epochs * len(rates)
+    best: tuple[Trial, TrainedModel, float] | None = None
+    trials, tokens = [], 0
+    for number, rate in enumerate(rates):
         model = fresh(steps).to(device)
         rate_run = f"{run}, learning rate {rate:g}"
-        on_epoch = None if after_epoch is None else partial(_with_model, after_epoch, model)
+        on_epoch = None if after_epoch is None else _counted(after_epoch, model, number * settings.epochs, last)
         started = time.perf_counter()
         tokens += train_model(model, objective, train, read, settings, rate, spec.seed, device, rate_run, on_epoch)
-        seconds.append(time.perf_counter() - started)
-        models.append(model)
+        seconds = time.perf_counter() - started
+        trial = Trial(rate, math.nan, math.nan)
         if len(rates) > 1:
             answers = predict(model, objective, train, tuning_rows, device, rate_run)
             metrics = task_metrics(data.metrics, train.labels[tuning_rows], answers, data.score_range)
-            trials.append(Trial(rate, metrics["score"], metrics["loss"]))
-    best = max(range(len(trials)), key=lambda index: (trials[index].score, -trials[index].loss), default=0)
-    return Tuned(models[best], rates[best], trials, len(train_rows), len(tuning_rows), seconds[best], tokens)
+            trial = Trial(rate, metrics["score"], metrics["loss"])
+            trials.append(trial)
+        if best is None or (trial.score, -trial.loss) > (best[0].score, -best[0].loss):
+            best = trial, model, seconds
+        del model, on_epoch  # a rejected model makes room for the next
+    assert best is not None, "there is at least one rate"
+    chosen, model, seconds = best
+    return Tuned(model, chosen.learning_rate, trials, len(train_rows), len(tuning_rows), seconds, tokens)
 
 
-def _with_model(after_epoch: Callable[[int, TrainedModel], None], model: TrainedModel, epoch: int) -> None:
-    after_epoch(epoch, model)
+def _counted(
+    after_epoch: Callable[[int, TrainedModel], None], model: TrainedModel, before: int, last: int
+) -> Callable[[int], None]:
+    def on_epoch(epoch: int) -> None:
+        if before + epoch < last:
+            after_epoch(before + epoch, model)
+
+    return on_epoch

@@ -224,7 +224,6 @@ class Trainer:
             },
             notes=[*self.notes, *findings(self.rows, settings.steps)],
             cost=self.meter.cost(
-                peak_gpu_bytes=torch.cuda.max_memory_allocated(self.device) if self.device.type == "cuda" else None,
                 flops=training_flops(
                     self.pair,
                     settings.sequence_length,
@@ -238,7 +237,7 @@ class Trainer:
                 bytes_on_disk=sum(path.stat().st_size for path in folder.glob(f"*/{WEIGHTS}")),
             ),
         )
-        write_record(self.record_path, record)
+        record = write_record(self.record_path, record)
         self.checkpoints.remove()
         return record
 
@@ -246,8 +245,7 @@ class Trainer:
         """Write the record of a run that came to nothing; its checkpoints and its curve stay."""
         History(self.record_path.parent / "evaluation.csv", self.rows).write()
         record = self._record(status="failed", reason=reason, notes=self.notes, cost=self.meter.cost())
-        write_record(self.record_path, record)
-        return record
+        return write_record(self.record_path, record)
 
     def _record(self, **known: Any) -> RunRecord:
         return RunRecord(

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 
 from electralab.catalogue import DETAILS
-from electralab.files import atomic_write
+from electralab.files import atomic_write, sha256, write_json
 from electralab.report.flatten import RUN_COLUMNS, flatten
+from electralab.report.reading import CHECKSUMS
 from electralab.report.sources import Sources
 
 
@@ -28,6 +29,7 @@ def collect(sources: Sources, folder: Path) -> None:
     for name, frame in frames.items():
         with atomic_write(folder / f"{name}.csv") as temporary:
             frame.convert_dtypes().to_csv(temporary, index=False, lineterminator="\n")
+    write_json(folder / CHECKSUMS, {f"{name}.csv": sha256(folder / f"{name}.csv") for name in frames})
 
 
 def _ordered(frame: pd.DataFrame) -> pd.DataFrame:

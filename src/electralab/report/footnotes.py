@@ -13,12 +13,13 @@ from electralab.report.grid import Column, Section, section
 from electralab.report.runs import Arm, Cell, Runs
 from electralab.report.statistics.influence import CORRELATIONS
 from electralab.report.statistics.intervals import wilson_interval
-from electralab.report.text import listing, number
+from electralab.report.text import count, listing, number
 
 WNLI_TRAP = (
     "WNLI's validation rows reuse sentences of its training rows with the opposite label, so a model that learns the "
     "training rows scores below the most frequent label: its majority trap"
 )
+TRAINED = "metric.train_rows"
 
 
 def together(sentences: Iterable[str]) -> list[str]:
@@ -155,6 +156,22 @@ def row_counts(runs: Runs, cells: Sequence[Cell]) -> list[str]:
             alike.setdefault((cell.task, listing(parts)), []).append(runs.cell_name(cell))
     said = [f"{names[0]}{_others(names[1:])}: {text}" for (_, text), names in alike.items()]
     return [f"{'; '.join(said)}."] if said else []
+
+
+def different_rows(runs: Runs, cells: Sequence[Cell]) -> list[str]:
+    """Methods of one task, baselines among them, that were trained on different numbers of rows."""
+    said = []
+    for task in dict.fromkeys(cell.task for cell in cells):
+        own = [runs.cell_rows(cell) for cell in cells if cell.task == task]
+        trained = pd.concat([*own, runs.baseline[runs.baseline["task"] == task]]).reindex(columns=["method", TRAINED])
+        by_rows: dict[float, list[str]] = {}
+        for method, rows in trained.dropna().groupby("method", sort=False):
+            by_rows.setdefault(float(rows[TRAINED].median()), []).append(f"`{method}`")
+        if len(by_rows) > 1:
+            parts = (f"{listing(names)} {count(rows)}" for rows, names in sorted(by_rows.items(), reverse=True))
+            said.append(f"{task}: {'; '.join(parts)}")
+    lead = "Trained on different numbers of rows (rows that choose a learning rate are not trained on)"
+    return [f"{lead}. {'. '.join(said)}."] if said else []
 
 
 def _others(names: Sequence[str]) -> str:

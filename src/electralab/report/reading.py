@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from electralab.errors import UserError
+from electralab.files import read_json, sha256
 
+CHECKSUMS = "checksums.json"  # SHA-256 of every file that `collect` wrote beside it
 # Columns of text: an empty cell is the empty text.
 TEXT = (
     "model",
@@ -46,6 +48,9 @@ def read_table(path: Path, required: tuple[str, ...]) -> pd.DataFrame:
     missing = [name for name in required if name not in frame.columns]
     if missing:
         raise UserError(f"{path} lacks the columns {', '.join(missing)}: delete it and run again")
+    written = read_json(path.with_name(CHECKSUMS)).get(path.name)
+    if written != sha256(path):
+        raise UserError(f"{path} is damaged: it is not the file that `collect` wrote: delete it and run again")
     for name in TEXT:
         if name in frame.columns:
             frame[name] = frame[name].astype(object).where(frame[name].notna(), "").astype(str)

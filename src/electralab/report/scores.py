@@ -8,6 +8,7 @@ from statistics import fmean, median
 
 from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.statistics.intervals import Summary, summarize
+from electralab.report.text import listing
 
 # ELECTRA paper, section 3.1: CoLA by MCC, STS-B by Spearman's correlation, the others by accuracy; WNLI is left out.
 GLUE8 = ("cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte")
@@ -112,6 +113,21 @@ def averages(runs: Runs) -> list[Average]:
             several = len({score.cell.method for score in finished}) > 1
             if several and sorted(score.id for score in finished) == sorted(tasks):
                 found.append(_average(runs, name, model, SEVERAL, finished))
+    return found
+
+
+def without_average(runs: Runs) -> list[str]:
+    """Models that finished every task of a set, one of them twice (`cola`, `hub_cola`), and so have no average."""
+    main = [score for score in scores(runs) if score.main and score.glue and score.id in GLUE9]
+    found = []
+    for model in runs.finetuned_models:
+        tasks: dict[str, list[str]] = {}
+        for score in main:
+            if score.by_seed(runs, model):
+                tasks.setdefault(score.id, []).append(f"`{score.cell.task}` with `{score.cell.method}`")
+        twice = [copies for copies in tasks.values() if len(copies) > 1]
+        if set(GLUE8) <= tasks.keys() and twice and not any(of.model == model for of in averages(runs)):
+            found.append(f"{runs.title(model)}: {'; '.join(map(listing, twice))}")
     return found
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from electralab.errors import UserError
-from electralab.records import RunRecord, read_record
+from electralab.records import RunRecord, check_report_files, read_record
 from electralab.report.flatten import IDENTITY
 
 
@@ -24,12 +24,13 @@ def read_sources(records: Sequence[Path], searches: Sequence[Path] = (), tasks: 
     """Read run records.
 
     Raises:
-        UserError: one is missing or damaged, or a run is given twice.
+        UserError: one is missing or damaged, a file beside it was changed, or a run is given twice.
     """
     found: dict[Path, RunRecord] = {}
     first: dict[tuple[object, ...], Path] = {}
     for path in records:
         record = read_record(path)
+        check_report_files(path, record)
         identity = tuple(getattr(record, name) for name in IDENTITY)
         if identity in first:
             raise UserError(f"{path} and {first[identity]} are records of the same run: give only one of them")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -24,10 +24,13 @@ from optuna.trial import TrialState
 from electralab.errors import UserError
 from electralab.files import locked
 
+EARLIER = "earlier"  # studies of other settings or inputs, by name
+PARTS = ("journal.log", "trials", "winner", "tensorboard", "wandb")  # of a study, in its folder
+
 
 @contextmanager
 def opened_study(folder: Path, name: str) -> Iterator[optuna.Study]:
-    """The study of this name in `journal.log`; one of another name is deleted with its trials.
+    """The study of this name in `journal.log`; one of another name is moved into `earlier/`, and back when asked for.
 
     Raises:
         UserError: the journal is damaged, or belongs to another study that a process is at work on.
@@ -37,7 +40,8 @@ def opened_study(folder: Path, name: str) -> Iterator[optuna.Study]:
         with locked(folder / ".claim"):
             at_work = folder / ".workers"  # what all that are at work share a lock on; it names their study
             if not at_work.exists() or at_work.read_text() != name:
-                _start_anew(folder, name, at_work)
+                _put_away(folder, name, at_work)
+            _bring_back(folder, name)
             stack.enter_context(locked(at_work, shared=True))
             study = optuna.create_study(
                 study_name=name,
@@ -101,8 +105,28 @@ def _under_way(study: optuna.Study, trials: int) -> dict[int, int]:
     return {trial.number: trial._trial_id for trial in found if trial.number < trials}
 
 
-def _start_anew(folder: Path, name: str, at_work: Path) -> None:
-    """Delete what another study left, of which nobody may be at work."""
+def tell_lost(study: optuna.Study, folder: Path) -> None:
+    """Say so where the journal lacks trials that have left a record: it lost its end, or was deleted."""
+    known = len(study.get_trials(deepcopy=False))
+    lost = [path for path in (folder / "trials").glob("*/run.json") if int(path.parent.name) >= known]
+    if lost:
+        print(
+            f"{folder / 'journal.log'} lacks {len(lost)} trials that have records: what is drawn again as it was is "
+            "taken from its record",
+            file=sys.stderr,
+        )
+
+
+def set_aside(record: Path) -> None:
+    """Keep the record of other options, or one that cannot be read, beside the one that will be written."""
+    if record.exists():
+        kept = next(path for n in count(1) if not (path := record.with_name(f"earlier-{n}.json")).exists())
+        record.rename(kept)
+        print(f"{record} is not of this run: kept as {kept.name}", file=sys.stderr)
+
+
+def _put_away(folder: Path, name: str, at_work: Path) -> None:
+    """Move what another study left, of which nobody may be at work, out of the way."""
     try:
         alone = locked(at_work, wait=False)
     except BlockingIOError:
@@ -111,13 +135,24 @@ def _start_anew(folder: Path, name: str, at_work: Path) -> None:
             "run again"
         ) from None
     with alone:
-        if (folder / "journal.log").exists():
-            print(f"{folder} belongs to other settings or inputs; starting anew", file=sys.stderr)
-        for old in ("trials", "tensorboard", "wandb"):
-            shutil.rmtree(folder / old, ignore_errors=True)
-        (folder / "journal.log").unlink(missing_ok=True)
+        there = [folder / part for part in PARTS if (folder / part).exists()]
+        if there:
+            kept = folder / EARLIER / (at_work.read_text() or "unnamed")
+            kept.mkdir(parents=True, exist_ok=True)
+            print(f"{folder} belongs to other settings or inputs: moved to {kept}; starting anew", file=sys.stderr)
+            for path in there:
+                path.rename(kept / path.name)
         alone.truncate(0)
         alone.write(name.encode())
+
+
+def _bring_back(folder: Path, name: str) -> None:
+    """Go on with a study that was put away; safe to repeat after a kill."""
+    kept = folder / EARLIER / name
+    if kept.exists():
+        for path in kept.iterdir():
+            path.rename(folder / path.name)
+        kept.rmdir()
 
 
 class _JournalLock(JournalFileOpenLock):

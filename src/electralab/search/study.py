@@ -1,7 +1,10 @@
 """A search over the options of a method: trials drawn by Optuna, each a run of its own from a fresh model.
 
-Everything lives beside the result (`search.json`): Optuna's journal, and `trials/<number>/run.json`. A trial's run
-record is what commits it: once it is there, the trial is told to the study and never run again.
+Trials read training rows alone: they train on a part of them and are scored on the rest, the tuning rows. The winner is
+then run once as any other method is, so that its score on the validation rows chose nothing.
+
+Everything lives beside the result (`search.json`): Optuna's journal, `trials/<number>/run.json`, `winner/run.json`. A
+trial's run record is what commits it: once it is there, the trial is told to the study and never run again.
 """
 
 from __future__ import annotations
@@ -17,17 +20,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 from pydantic import ValidationError, model_validator
 
-from electralab.config import Range, Search, Strict
+from electralab.config import Search, Strict
 from electralab.errors import UserError
-from electralab.files import write_json
-from electralab.names import chain_name
+from electralab.files import locked, write_json
+from electralab.names import EPOCH_SCORE, chain_name
 from electralab.progress import print_result
 from electralab.records import Meter, RunRecord, read_record, write_record
-from electralab.search.journal import claim_trial, opened_study, trial_folder, wait_for
+from electralab.search.importances import importances
+from electralab.search.journal import claim_trial, opened_study, set_aside, tell_lost, trial_folder, wait_for
 from electralab.search.trial_logs import TrialLog, check_installed, log_trial
 from electralab.specs import RunSpec
 
@@ -61,7 +64,7 @@ class TrialPruned(Exception):  # noqa: N818 - it is no error
 
 
 class Report(Protocol):
-    """Called after every epoch, counted from 1, with the score so far; higher is better."""
+    """Called after every epoch but the last, counted from 1, with the score so far; higher is better."""
 
     def __call__(self, epoch: int, score: float, /) -> None:
         """Note the score.
@@ -72,7 +75,7 @@ class Report(Protocol):
 
 
 class RunTrial(Protocol):
-    """Runs a trial from a freshly initialised model."""
+    """Runs a trial, or the winner, from a freshly initialised model; the spec says on which rows it is scored."""
 
     def __call__(self, spec: RunSpec, record_path: Path, report: Report | None, /) -> RunRecord:
         """Write the run record last, with `spec` and `metrics["score"]` in it, and return it.
@@ -91,7 +94,7 @@ def run_search(
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Run trials until all have ended, those of other workers in the same folder included, then write `out`.
+    """Run trials until all have ended, those of other workers in the same folder included, then the winner.
 
     Every trial starts from a freshly initialised model, unlike those of the published TinyBERT sweep, which went on
     training one another's model. A combination that the method refuses, and a run that ends in a `UserError`, is a
@@ -100,7 +103,7 @@ def run_search(
     Args:
         spec: the search.
         out: `search.json`; the journal and the trials go beside it.
-        run_trial: runs one trial.
+        run_trial: runs one trial, or the winner.
         inputs: checksums of what trials read. With other inputs or settings the search starts anew; more trials or
             more time add to what is there.
         log_to: where every trial's options and score are also written, beside `out`.
@@ -116,6 +119,7 @@ def run_search(
     folder, settings = out.parent, spec.settings
     deadline = time.monotonic() + 60 * (settings.timeout_minutes or math.inf)
     with opened_study(folder, _study_name(spec, inputs)) as study:
+        tell_lost(study, folder)
         while True:
             trial, lock, busy = claim_trial(study, folder, settings.trials, time.monotonic() < deadline)
             if trial is not None and lock is not None:
@@ -128,19 +132,23 @@ def run_search(
             else:
                 break
         result = _result(study, spec, folder)
+        meter = Meter(device, threads, dict(inputs))
+        result["winner"] = _winner(spec, result["best"]["options"], folder, run_trial, meter)
         write_json(out, result)
-        best = result["best"]
-        print_result(
-            f"{spec.name}: best of {len(result['trials'])} trials: score {best['score']:.4f}, {_shown(best['options'])}"
-        )
+    print_result(f"{spec.name}: {_summary(result)}")
 
 
 def _study_name(spec: SearchSpec, inputs: Mapping[str, str]) -> str:
     """The name of the search, and a fingerprint of all that its scores depend on."""
-    described = spec.without_defaults() | {"inputs": dict(inputs)}
+    described = spec.without_defaults() | {"base": _trial_base(spec).without_defaults(), "inputs": dict(inputs)}
     for unrelated in ("trials", "timeout_minutes", "log_to"):
         described["settings"].pop(unrelated, None)
     return f"{spec.name}-{hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]}"
+
+
+def _trial_base(spec: SearchSpec) -> RunSpec:
+    """What trials vary."""
+    return spec.base.model_copy(update={"seed": spec.settings.seed, "scored_on": "tuning"})
 
 
 # --- a trial ----------------------------------------------------------------------------------------------------
@@ -174,31 +182,49 @@ def _sampler(settings: Search, stream: str) -> optuna.samplers.BaseSampler:
 def _record_of(trial: optuna.Trial, spec: SearchSpec, folder: Path, run_trial: RunTrial, meter: Meter) -> RunRecord:
     """The record of a trial: the one that it left before its worker died, or that of running it now."""
     path = trial_folder(folder, trial.number) / "run.json"
-    options = _draw(trial, spec.settings)
+    report = _Reporting(trial)
+    pruned = report if spec.settings.median_pruning else None
+    record = _run(_trial_base(spec), _draw(trial, spec.settings), path, run_trial, meter, pruned)
+    for name, score in record.metrics.items():
+        if name.startswith(EPOCH_SCORE):  # of a record that was there, the study may not have heard of them
+            report.note(int(name.removeprefix(EPOCH_SCORE)), score)
+    return record
+
+
+def _run(
+    base: RunSpec,
+    options: dict[str, Any],
+    path: Path,
+    run_trial: RunTrial,
+    meter: Meter,
+    report: _Reporting | None = None,
+) -> RunRecord:
+    """The record of a run with these options: the one that is there, or that of running it now."""
     if "learning_rates" in options:  # the list that a run chooses from; here the search chooses
-        options["learning_rates"] = [options["learning_rates"]]
-    run = spec.base.model_copy(update={"seed": spec.settings.seed})
+        options = options | {"learning_rates": [options["learning_rates"]]}
+    run, metrics = base, dict[str, float]()
     try:
-        run = _varied(run, options)
-        left = _left_record(path, run)
+        run = _varied(base, options)
+        left = _left_record(path, run.model_dump(mode="json"))
         if left is not None:
             return left
-        record = run_trial(run, path, _report(trial) if spec.settings.median_pruning else None)
+        set_aside(path)
+        record = run_trial(run, path, report)
         if record.status != "skipped":
             return record
-        status, reason = (
-            "failed",
-            str(record.reason),
-        )  # skipped trials are those that are pruned
+        status, reason = "failed", str(record.reason)  # skipped trials are those that are pruned
     except TrialPruned as stopped:
         status, reason = "skipped", str(stopped)
+        metrics = {} if report is None else {f"{EPOCH_SCORE}{epoch}": score for epoch, score in report.scores.items()}
     except UserError as error:
         if isinstance(error.__cause__, OSError):  # a missing file or a full disk is not the options' fault
             raise
         status, reason = "failed", str(error)
     asked = run.model_dump(mode="json")
     asked["settings"] |= options
-    record = _record_without_score(asked, status, reason, meter)
+    record = _record_without_score(asked, status, reason, meter).model_copy(update={"metrics": metrics})
+    if _left_record(path, asked) is None:
+        set_aside(path)
     write_record(path, record)
     return record
 
@@ -217,26 +243,31 @@ def _varied(run: RunSpec, options: dict[str, Any]) -> RunSpec:
     return run.model_copy(update={"settings": method})
 
 
-def _left_record(path: Path, run: RunSpec) -> RunRecord | None:
-    """The record of this very run, if it is there."""
+def _left_record(path: Path, asked: dict[str, Any]) -> RunRecord | None:
+    """The record of the very run that is asked for, if it is there."""
     try:
         record = read_record(path)
     except UserError:
         return None
-    return record if record.spec == run.model_dump(mode="json") else None
+    return record if record.spec == asked else None
 
 
-def _report(trial: optuna.Trial) -> Report:
-    """Tells the study; an epoch that the trial's earlier worker has reported is not reported again."""
-    known = set(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+class _Reporting:
+    """A `Report` that tells the study; an epoch that it knows, from an earlier worker, is not reported again."""
 
-    def report(epoch: int, score: float) -> None:
-        if epoch not in known:
-            trial.report(score, epoch)
-        if trial.should_prune():
+    def __init__(self, trial: optuna.Trial) -> None:
+        self.trial = trial
+        self.scores = dict(trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+
+    def __call__(self, epoch: int, score: float, /) -> None:
+        self.note(epoch, score)
+        if self.trial.should_prune():
             raise TrialPruned(f"stopped after epoch {epoch} with {score:.4g}: below the median of the other trials")
 
-    return report
+    def note(self, epoch: int, score: float) -> None:
+        if epoch not in self.scores:
+            self.scores[epoch] = score
+            self.trial.report(score, epoch)
 
 
 def _record_without_score(asked: dict[str, Any], status: Any, reason: str, meter: Meter) -> RunRecord:
@@ -291,6 +322,30 @@ def _shown(options: Mapping[str, Any]) -> str:
 # --- the result -------------------------------------------------------------------------------------------------
 
 
+def _winner(
+    spec: SearchSpec, options: dict[str, Any], folder: Path, run_trial: RunTrial, meter: Meter
+) -> dict[str, Any]:
+    """The best trial's options run once more, on all training rows and scored on the validation rows."""
+    path = folder / "winner" / "run.json"
+    with locked(path.with_name(".worker")):  # one worker runs it, the others take its record
+        record = _run(spec.base.model_copy(update={"seed": spec.settings.seed}), options, path, run_trial, meter)
+    finished = record.status == "ok"
+    return {
+        "status": record.status,
+        "reason": record.reason,
+        "metric": record.primary_metric,
+        "score": record.metrics["score"] if finished else None,
+        "rows": record.metrics.get("validation_rows"),
+    }
+
+
+def _summary(result: dict[str, Any]) -> str:
+    best, winner = result["best"], result["winner"]
+    validated = winner["reason"] if winner["score"] is None else f"{winner['score']:.4f} on the validation rows"
+    drawn = f"best of {len(result['trials'])} trials {best['score']:.4f} on tuning rows ({_shown(best['options'])})"
+    return f"{drawn}; run once more: {validated}"
+
+
 def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, Any]:
     """What `search.json` holds: a function of the trials alone, whichever worker writes it.
 
@@ -319,7 +374,7 @@ def _result(study: optuna.Study, spec: SearchSpec, folder: Path) -> dict[str, An
         )
     counts = Counter(trial["status"] for trial in trials)
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "name": spec.name,
         "settings": spec.settings.model_dump(mode="json"),
         "base": spec.base.model_dump(mode="json"),
@@ -335,34 +390,3 @@ def _last_score(trial: optuna.trial.FrozenTrial) -> float | None:
     if trial.state is TrialState.PRUNED and trial.intermediate_values:
         return trial.intermediate_values[max(trial.intermediate_values)]
     return trial.value if trial.state is TrialState.COMPLETE else None
-
-
-def importances(space: Mapping[str, Range | list[Any]], scored: list[dict[str, Any]]) -> dict[str, float]:
-    """Share of the scores' variance that each option explains on its own (functional ANOVA, Hutter et al. 2014).
-
-    A range of logarithms counts by its logarithm, as it was drawn; Optuna's own would weigh it by its values, nearly
-    all of which lie near the upper end. Empty where scores do not vary.
-    """
-    from optuna.importance import FanovaImportanceEvaluator  # imports scikit-learn, which workers do without
-
-    if len({trial["score"] for trial in scored}) < 2:
-        return {}
-    distributions = {name: _distribution(values) for name, values in space.items()}
-    study = optuna.create_study(direction="maximize")
-    for trial in scored:
-        options = {name: math.log(value) if _is_log(space[name]) else value for name, value in trial["options"].items()}
-        study.add_trial(optuna.trial.create_trial(params=options, distributions=distributions, value=trial["score"]))
-    found = FanovaImportanceEvaluator(seed=0).evaluate(study)
-    return {name: float(share) for name, share in found.items()}
-
-
-def _distribution(values: Range | list[Any]) -> BaseDistribution:
-    if isinstance(values, list):
-        return CategoricalDistribution(values)
-    if values.log:
-        return FloatDistribution(math.log(values.low), math.log(values.high))
-    return FloatDistribution(values.low, values.high)
-
-
-def _is_log(values: Range | list[Any]) -> bool:
-    return isinstance(values, Range) and values.log

@@ -51,7 +51,6 @@ COUNTS = {
     "loha": 2 * lora(8, ATTENTION),
     "lokr": sum(lokr_parameters(inputs, outputs, 8) for inputs, outputs in BLOCKS),
     "oft": sum(inputs // 8 * (8 * 7 // 2) for inputs, _ in BLOCKS),
-    "linear_probe": 0,
 }
 
 

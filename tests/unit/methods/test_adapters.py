@@ -31,7 +31,7 @@ from transformers import BertConfig, BertModel
 from electralab.config import (
     AdapterMethod,
     FullFinetuning,
-    LinearProbe,
+    Ia3,
     Loha,
     Lora,
     Qlora,
@@ -187,7 +187,7 @@ def test_merging_leaves_the_adapted_model_as_it_was(cells, cell):
 def test_adapters_change_what_the_model_answers(cells):
     """A silent no-op would pass all of the above: without the adapter, but with the head, the logits are others."""
     for (kind, name), trained in cells.items():
-        if name in ("linear_probe", "prefix", "prompt"):
+        if name in ("prefix", "prompt"):
             continue  # nothing to switch off; PEFT cannot switch off a prefix beside a head
         with trained.model.network.disable_adapter():
             assert not torch.allclose(answers(trained.model, kind), trained.logits, atol=1e-4), (kind, name)
@@ -229,7 +229,7 @@ def test_a_head_depends_on_the_seed_alone(folders, tmp_path):
 
     first = head(folders["electra"], 3)
     assert torch.equal(first, head(folders["electra"], 3, Qlora()))
-    assert torch.equal(first, head(folders["electra"], 3, LinearProbe()))
+    assert torch.equal(first, head(folders["electra"], 3, Ia3()))
     assert not torch.equal(first, head(folders["electra"], 4))
     # A folder that was fine-tuned before, on as many or on other classes, gets a new head too.
     for outputs in (2, 3):

@@ -17,7 +17,7 @@ from sklearn.metrics import f1_score
 from tiny_decoder import KINDS, write_decoder
 from torch.nn import functional as F
 
-from electralab.config import FullFinetuning, InContext, LocalModel, Lora, Prefix, Prompt, Search
+from electralab.config import FullFinetuning, InContext, LinearProbe, LocalModel, Lora, Prefix, Prompt, Search
 from electralab.data.models import fetch_model
 from electralab.data.tasks import read_task
 from electralab.finetune.decoder.model import VerbalizedDecoder
@@ -66,6 +66,12 @@ def spec_of(inputs: dict[str, Path], method: str, settings: Any = None) -> RunSp
         extensions=[],
         pretraining_recipe=None,
     )
+
+
+def test_a_linear_probe_is_for_encoders(inputs: dict[str, Path], tmp_path: Path) -> None:
+    record = run(inputs, tmp_path, "probe", LinearProbe(max_length=64))
+    assert record.status == "skipped"
+    assert record.reason == "linear_probe trains a head, and this model answers with own words: use an adapter"
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -1,7 +1,9 @@
 """Whole fine-tuning runs on a task of 400 rows."""
 
+import gc
 import hashlib
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -9,8 +11,12 @@ import torch
 from finetune_task import SHAPE, SPECIAL, WORDS, make_spec, read_predictions, run, write_task, write_tokenizer
 from sklearn.metrics import accuracy_score
 
-from electralab.config import Pretraining
+from electralab.config import LinearProbe, Pretraining
+from electralab.electra.convert import load_encoder
 from electralab.finetune.encoder.start import starting_encoder
+from electralab.methods import training
+from electralab.methods.full import WholeEncoder
+from electralab.methods.run import Inputs, run_job
 from electralab.pretrain.setup import build_pair
 from electralab.records import read_record
 from electralab.specs import PretrainSpec
@@ -94,6 +100,76 @@ def test_the_rate_is_chosen_on_training_rows_only(inputs, tmp_path):
     assert "0.01" in record.notes[0]
 
 
+def test_a_trial_reads_no_validation_row(tmp_path):
+    """Whatever stands there, its numbers are the same; it is scored on a tenth of the training rows."""
+    answers = []
+    for name in ("one", "other"):
+        manifest = write_task(tmp_path / name / "task")
+        if name == "other":
+            content = json.loads(manifest.read_text())
+            validation = manifest.with_name("validation.jsonl")
+            validation.write_text(json.dumps({"id": "x", "text": "w9", "pair": None, "label": 1}) + "\n")
+            content["splits"]["validation"]["sha256"] = hashlib.sha256(validation.read_bytes()).hexdigest()
+            manifest.write_text(json.dumps(content))
+        inputs = {"tokenizer": write_tokenizer(tmp_path / name / "tokenizer"), "words": manifest}
+        spec = make_spec(epochs=1, max_train_rows=360, save_model=False).model_copy(update={"scored_on": "tuning"})
+        record = run(spec, inputs, tmp_path / name)
+        assert (record.metrics["train_rows"], record.metrics["validation_rows"]) == (360, 40)
+        answers.append(read_predictions(tmp_path / name))
+    assert answers[0] == answers[1]
+    tuning = {row["id"] for row in answers[0]}
+    assert len(tuning) == 40 and all(number.startswith("train-") for number in tuning)
+
+
+@pytest.mark.parametrize(("rates", "epochs"), [([1e-2], [1, 2]), ([1e-2, 1e-3], [1, 2, 3, 4, 5])])
+def test_every_epoch_but_the_last_is_reported_once(inputs, tmp_path, rates, epochs):
+    """The last is the run's own score, which is never thrown away; a second rate counts on."""
+    reported = []
+    record = run_job(
+        make_spec(epochs=3, learning_rates=rates, save_model=False),
+        tmp_path / "run.json",
+        Inputs(inputs["words"], None, inputs["tokenizer"]),
+        after_epoch=lambda epoch, score: reported.append((epoch, score)),
+    )
+    assert [epoch for epoch, _ in reported] == epochs
+    kept = {name: score for name, score in record.metrics.items() if name.startswith("score_after_epoch_")}
+    assert kept == {f"score_after_epoch_{epoch}": score for epoch, score in reported}
+
+
+def test_the_model_of_a_rejected_rate_is_let_go(inputs, tmp_path, monkeypatch):
+    """When the third rate starts, the best of the first two is alone in memory."""
+    made, alive = [], []
+    fresh = WholeEncoder.fresh
+
+    def watched(self, steps):
+        gc.collect()
+        alive.append(sum(model() is not None for model in made))
+        model = fresh(self, steps)
+        made.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(WholeEncoder, "fresh", watched)
+    run(make_spec(learning_rates=[1e-3, 1e-2, 1e-7, 1e-8], epochs=1), inputs, tmp_path)
+    assert alive == [0, 1, 1, 1]
+
+
+def test_peak_memory_is_read_before_the_model_is_copied_and_timed(inputs, tmp_path, monkeypatch):
+    steps = []
+
+    def noted(name, function):
+        def noting(*arguments):
+            steps.append(name)
+            return function(*arguments)
+
+        return noting
+
+    monkeypatch.setattr(training, "train_best", noted("train", training.train_best))
+    monkeypatch.setattr(training, "peak_bytes", noted("peak", lambda _: {"peak_rss_bytes": 7}))
+    monkeypatch.setattr(WholeEncoder, "keep", noted("keep", WholeEncoder.keep))
+    assert run(make_spec(epochs=1), inputs, tmp_path).cost.peak_rss_bytes == 7
+    assert steps == ["train", "peak", "keep"]
+
+
 def test_a_run_that_answers_one_class_is_flagged_and_says_so(inputs, tmp_path):
     """Labels that nothing predicts, nine of ten the same: always answering that one is all there is to learn."""
     record = run(make_spec(epochs=2, learning_rates=[1e-3]), inputs, tmp_path, "skewed")
@@ -155,6 +231,29 @@ def test_the_trained_model_is_kept(inputs, tmp_path):
         with torch.no_grad():
             expected = model(torch.tensor([ids])).logits[0].softmax(dim=-1)
         assert [float(row["score_no"]), float(row["score_yes"])] == pytest.approx(expected.tolist(), abs=1e-5)
+
+
+def test_a_linear_probe_trains_one_linear_layer_alone(inputs, tmp_path):
+    """Its logits are an affine function of the first token's state in the model before training, of 32 numbers."""
+    from transformers import AutoModel, AutoModelForSequenceClassification
+
+    settings = LinearProbe(learning_rates=[1e-2], epochs=2, batch_size=16, max_length=24)
+    record = run(make_spec().model_copy(update={"settings": settings}), inputs, tmp_path)
+    counts = {name: record.metrics[f"{name}_parameters"] for name in ("trainable", "head", "base")}
+    assert counts == {"trainable": 66, "head": 66, "base": record.cost.parameters["total"]}
+    assert record.metrics["weights_bytes"] == 4 * (counts["base"] - 66)
+
+    before, _ = starting_encoder(make_spec(), load_tokenizer(inputs["tokenizer"]), None)
+    after, _ = load_encoder(tmp_path / "model")
+    assert all(torch.equal(weight, after.state_dict()[name]) for name, weight in before.state_dict().items())
+    body = AutoModel.from_pretrained(tmp_path / "model").eval()
+    whole = AutoModelForSequenceClassification.from_pretrained(tmp_path / "model").eval()
+    ids = torch.tensor([[2, *np.random.default_rng(row).integers(5, 35, size=8), 3] for row in range(200)])
+    with torch.no_grad():
+        states, logits = body(ids).last_hidden_state[:, 0], whole(ids).logits
+    affine = torch.cat([states, torch.ones(200, 1)], dim=1).double()
+    residual = logits.double() - affine @ torch.linalg.lstsq(affine, logits.double()).solution
+    assert residual.abs().max() < 1e-5 < logits.std()
 
 
 def test_the_untrained_control_is_the_discriminator_of_a_pretraining_before_its_first_step(inputs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from statistics import fmean, median
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,9 @@ from two_way import half_by_hand, right_answers
 
 from electralab.config import (
     AdaLora,
+    FullFinetuning,
     InContext,
+    LinearProbe,
     Lora,
     Prefix,
     Qlora,
@@ -82,6 +85,34 @@ def test_sizes_and_costs(study: Builder) -> None:
     assert list(costs.values())[1:4] == ["4.0", "50.0", "31.0"]
     assert list(costs.values())[5:] == ["600", "0.400", "0.500", "0.400"]
     assert row["merge_error"] == 2e-7
+
+
+@pytest.mark.parametrize(("head", "size"), [("linear", 258.0), ("huggingface", 258.0), ("huggingface", 16_770.0)])
+def test_other_heads_are_said_and_a_like_one_is_not(builder: Builder, head: str, size: float) -> None:
+    """Of a BERT, the adapters' linear layer behind the pooler has as many parameters as ours without it."""
+    settings = FullFinetuning(head=head)
+    builder.finetune("tiny-g25", "boolq", 0, 0.8, settings=settings, head_parameters=size)
+    for method, own in ((Lora(), 16_770.0 if head == "huggingface" else 258.0), (LinearProbe(), 258.0)):
+        builder.adapter("tiny-g25", "boolq", 0, 0.79, method, head_parameters=own)
+    said = Made(builder, "adapters").note("Heads differ")
+    if size == 16_770:
+        assert said == ""
+    else:
+        lora = "16,770" if head == "huggingface" else "258"
+        assert f"boolq, tiny g25 (parameters): `full` 258, `linear_probe` 258 and `lora` {lora}." in said
+
+
+def test_other_numbers_of_training_rows_are_said(builder: Builder) -> None:
+    builder.finetune("minilm", "boolq", 0, 0.8, hub=MINILM, train_rows=2700.0)
+    builder.adapter("minilm", "boolq", 0, 0.79, Lora(), hub=MINILM)
+    builder.finetune("minilm", "other", 0, 0.8, hub=MINILM)
+    builder.adapter("minilm", "other", 0, 0.8, Lora(), hub=MINILM)
+    builder.baseline("boolq", 0.6, train_rows=1200.0)
+    for table in ("adapters", "downstream"):
+        said = Made(builder, table).note("Trained on different numbers of rows")
+        lora = "`lora` 3,000; " if table == "adapters" else ""
+        assert f"boolq: {lora}`full` 2,700; `tfidf` 1,200." in said
+        assert "other:" not in said
 
 
 def test_what_cannot_be_merged_has_dashes(builder: Builder) -> None:
@@ -170,6 +201,21 @@ def test_without_the_mistake_there_is_no_word_of_the_collapse(builder: Builder) 
     assert not Made(builder, "adapters").notes("always answering")
 
 
+def test_counts_and_notes_are_of_the_runs_in_the_table(builder: Builder) -> None:
+    """Another model has the same full fine-tuning with other choices and runs of one class, and no adapter."""
+    two, known = FullFinetuning(learning_rates=[3e-4, 1e-3]), {"hub": MINILM}
+    for seed in (0, 1, 2):
+        builder.finetune("minilm", "boolq", seed, 0.8, settings=two, learning_rate=3e-4, train_seconds=10.0, **known)
+        builder.adapter("minilm", "boolq", seed, 0.79, Lora(), **known)
+        own = {"settings": two, "learning_rate": 1e-3, "degenerate": True}
+        builder.finetune("tiny-g25", "boolq", seed, 0.55, **own)
+    made = Made(builder, "adapters")
+    assert set(made.frame["model"]) == {"minilm"} and "6 fine-tunings of" in made.text
+    assert made.note("(chosen: 0.0003 in 3 runs)") and not made.note("†") and "tiny" not in made.text
+    assert made.row(method="full")["train_seconds"] == 20.0  # of both rates
+    assert "Implementations differ" in made.text
+
+
 def test_learning_rates_and_how_they_were_chosen(builder: Builder) -> None:
     for seed, rate in ((0, 3e-4), (1, 1e-3)):
         two = Lora(learning_rates=[3e-4, 1e-3])
@@ -232,6 +278,14 @@ def test_a_grid_is_ranks_by_alphas_with_empty_cells(builder: Builder) -> None:
     assert failed["n"] == 0 and pd.isna(failed["median"])
     assert made.frame[(made.frame["rank"] == 64) & (made.frame["alpha"] == 8)].empty
     assert "0.000" not in made.text and made.section("Runs without a result").count("| failed |") == 3
+
+
+@pytest.mark.parametrize(("kind", "scale"), [("lora", "alpha / rank"), ("rslora", "alpha / √rank")])
+def test_the_scale_of_a_grid_is_that_of_its_method(builder: Builder, kind: Any, scale: str) -> None:
+    for rank in (4, 8):
+        settings = Lora(kind=kind, rank=rank, alpha=8)
+        builder.adapter("minilm", "boolq", 0, 0.6, settings, method=f"sweep_rank{rank}_alpha8", hub=MINILM)
+    assert f"- The update is scaled by {scale}." in Made(builder, "lora_grid").text
 
 
 def test_the_best_cell_is_called_optimistic(builder: Builder) -> None:

@@ -64,6 +64,15 @@ def test_averages_by_hand_and_only_where_every_task_is_there(builder: Builder) -
     assert "`glue8` is the paper's, without wnli" in made.note("averages")
 
 
+def test_a_second_copy_of_a_task_takes_the_average_with_a_word(builder: Builder) -> None:
+    builder.glue("minilm", EIGHT, hub=MINILM)
+    assert not Made(builder, "downstream").note("No average")
+    builder.finetune("minilm", "hub_sst2", 0, 0.6, glue="sst2", hub=MINILM)
+    made = Made(builder, "downstream")
+    assert made.frame[made.frame["task_id"] == "glue8"].empty
+    assert made.note("No average", "minilm: ", "`sst2` with `full`", "`hub_sst2` with `full`")
+
+
 def test_a_task_of_the_hub_is_called_by_its_name_in_glue_unless_it_has_a_twin(builder: Builder) -> None:
     builder.finetune("minilm", "hub_rte", 0, 0.6, glue="rte", hub=MINILM)
     assert "| rte |" in Made(builder, "downstream").section("GLUE")

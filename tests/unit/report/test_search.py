@@ -13,7 +13,7 @@ from electralab.errors import UserError
 from electralab.report.figures.style import house_style
 from electralab.report.make import make_figure, make_table
 
-HEAD = "search,trial,status,score,seconds,seed,param.rank,importance.rank\n"
+HEAD = "search,trial,status,score,seconds,seed,validation_score,validation_rows,param.rank,importance.rank\n"
 
 
 @pytest.fixture
@@ -36,13 +36,16 @@ def test_best_trials_first_with_the_median_and_the_warning(made: Made) -> None:
     assert list(own["param.rank"])[:2] == [16, 32]
     scores = [0.70, 0.68, 0.74, 0.74, 0.71]
     overview = next(line for line in text.splitlines() if line.startswith("| sweep"))
-    assert [cell.strip() for cell in overview.split("|")][2:9] == [
+    assert [cell.strip() for cell in overview.split("|")][2:10] == [
         *("7", "5", "1", "1"),
-        *("0.740", f"{median(scores):.3f}", "0.680"),
+        *("0.740", f"{median(scores):.3f}", "0.680", "0.715"),
     ]
-    assert made.note("**sweep:** best 0.740 with learning_rate 0.0005, rank 16, schedule cosine; median of 5 0.710")
+    assert made.note(
+        "**sweep:** best 0.740 on tuning rows with learning_rate 0.0005, rank 16, schedule cosine; median of 5 0.710; "
+        "the best run once more: 0.715 on the validation rows (1,000 rows)."
+    )
     assert "| 3 | 0.740 | 61.0 | 0.0005 | 16 | cosine |" in text
-    assert "chosen among the trials on the rows that it is scored on" in text
+    assert "scored on the validation rows, which chose nothing" in text
 
 
 def test_failed_and_pruned_trials_are_listed_and_in_no_median(made: Made) -> None:
@@ -65,7 +68,7 @@ def test_importances_are_shown_largest_first(made: Made) -> None:
 
 def test_a_search_without_a_finished_trial_still_has_its_line(made: Made) -> None:
     text = made.text
-    assert "| small | 1 | 0 | 0 | 1 | – | – | – |" in text
+    assert "| small | 1 | 0 | 0 | 1 | – | – | – | – |" in text
     assert "- **small:** no trial is finished." in text and "small: best trials" not in text
 
 
@@ -99,6 +102,7 @@ def test_figure_has_every_trial_the_best_so_far_and_the_importances(tuned: Build
     assert lines["trial"] == ([0, 1, 3, 5, 6], [0.70, 0.68, 0.74, 0.74, 0.71])
     assert lines["best so far"] == ([0, 1, 3, 5, 6], [0.70, 0.70, 0.74, 0.74, 0.74])
     assert lines["pruned: its last score"] == ([4], [0.60])
+    assert lines["the best on validation rows"] == ([3], [0.715])
     assert lines["failed or pruned, no score"][0] == [2]
     assert [bar.get_width() for bar in right.patches] == [0.6, 0.3, 0.1]
     assert [text.get_text() for text in right.get_yticklabels()] == ["learning_rate", "rank", "schedule"]

@@ -22,7 +22,8 @@ from electralab.config import Lora, Range, Search
 from electralab.errors import UserError
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.report.details.searches import trials
-from electralab.search.study import Report, SearchSpec, TrialPruned, importances, run_search
+from electralab.search.importances import importances
+from electralab.search.study import Report, SearchSpec, TrialPruned, run_search
 from electralab.specs import RunSpec
 
 SPACE = {
@@ -147,7 +148,8 @@ def test_learning_rate_is_searched_in_the_list_of_a_run(tmp_path: Path) -> None:
 
     def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
         assert isinstance(spec.settings, Lora)
-        rates.append(spec.settings.learning_rates)
+        if spec.scored_on == "tuning":
+            rates.append(spec.settings.learning_rates)
         return run_quadratic(spec, record_path, report)
 
     space = {"learning_rates": {"low": 1e-5, "high": 1e-3, "log": True}}
@@ -161,7 +163,7 @@ def test_search_of_other_inputs_or_settings_starts_anew(tmp_path: Path) -> None:
 
     def search(name: str, **changed: Any) -> dict[str, Any]:
         def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
-            runs[name] += 1
+            runs[name] += spec.scored_on == "tuning"
             return run_quadratic(spec, record_path, report)
 
         return searched(tmp_path, run, **({"trials": 3, "inputs": {"task": "a"}} | changed))
@@ -170,9 +172,32 @@ def test_search_of_other_inputs_or_settings_starts_anew(tmp_path: Path) -> None:
     assert search("same") == first
     assert search("longer", trials=5)["trials"][:3] == first["trials"]
     search("other data", inputs={"task": "b"})
+    assert search("the first again") == first
     search("other method", inputs={"task": "b"}, method=Lora(epochs=5))
     assert len(list(tmp_path.glob("trials/*"))) == 3
     assert runs == {"first": 3, "longer": 2, "other data": 3, "other method": 3}
+
+
+def test_winner_is_run_once_on_the_validation_rows(tmp_path: Path) -> None:
+    validated: list[RunSpec] = []
+
+    def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
+        if spec.scored_on == "tuning":
+            return run_quadratic(spec, record_path, report)
+        assert report is None
+        validated.append(spec)
+        record = record_of(spec, 0.123)
+        write_record(record_path, record)
+        return record
+
+    found = searched(tmp_path, run, trials=8, median_pruning=True)
+    assert searched(tmp_path, run, trials=8, median_pruning=True) == found
+    [spec] = validated
+    assert isinstance(spec.settings, Lora)
+    assert {name: getattr(spec.settings, name) for name in SPACE} == found["best"]["options"]
+    assert (found["winner"]["status"], found["winner"]["score"]) == ("ok", 0.123)
+    assert found["best"]["score"] == max(trial["score"] for trial in found["trials"]) != 0.123
+    assert read_record(tmp_path / "winner" / "run.json").metrics == {"score": 0.123}
 
 
 # --- trials that do not end well --------------------------------------------------------------------------------
@@ -231,12 +256,13 @@ def test_no_trial_starts_after_the_time(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_median_pruning_stops_what_is_below_the_median(tmp_path: Path) -> None:
     """Against the definition: after the first five, a trial goes on while its best score reaches the median."""
-    epochs = 4
+    epochs = 3  # and one that is not reported
     reported: list[list[float]] = []
 
     def run(spec: RunSpec, record_path: Path, report: Report | None) -> RunRecord:
-        assert report is not None
         assert isinstance(spec.settings, Lora)
+        if report is None:
+            return run_quadratic(spec, record_path, report)
         reported.append([])
         for epoch in range(1, epochs + 1):
             score = quadratic(spec.settings) * epoch / epochs
@@ -320,7 +346,7 @@ def test_no_importance_where_scores_do_not_vary(scores: list[float]) -> None:
 def test_rows_of_a_report(tmp_path: Path) -> None:
     found = searched(tmp_path, trials=10, space={"rank": [-1, 4, 8], "alpha": [4.0, 16.0]})
     rows = trials(tmp_path / "search.json")
-    columns = ["search", "trial", "status", "score", "seconds", "seed"]
+    columns = ["search", "trial", "status", "score", "seconds", "seed", "validation_score", "validation_rows"]
     assert {tuple(row) for row in rows} == {
         (*columns, "param.alpha", "param.rank", "importance.alpha", "importance.rank")
     }
@@ -333,6 +359,8 @@ def test_rows_of_a_report(tmp_path: Path) -> None:
         assert row["importance.alpha"] == found["importances"]["alpha"]
         record = read_record(tmp_path / "trials" / str(row["trial"]) / "run.json")
         assert row["seconds"] == record.cost.wall_seconds
+    validated = {row["trial"]: row["validation_score"] for row in rows if row["validation_score"] is not None}
+    assert validated == {found["best"]["trial"]: found["winner"]["score"]}
 
 
 def test_trials_are_logged_to_tensorboard_once(tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from pydantic import Field
 from electralab.config.methods.adapters import (
     AdaLora,
     Ia3,
-    LinearProbe,
     Loha,
     Lora,
     Oft,
@@ -23,13 +22,13 @@ from electralab.config.methods.adapters import (
 from electralab.config.methods.full import FullFinetuning
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
+from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.merge import Merge
 from electralab.config.methods.tfidf import TfidfBaseline
 
-AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft | LinearProbe
-FinetuningMethod = Annotated[FullFinetuning | AdapterMethod | InContext | Merge | Half, Field(discriminator="kind")]
-Method = Annotated[
-    FullFinetuning | AdapterMethod | InContext | Merge | Half | TfidfBaseline, Field(discriminator="kind")
-]
+AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft
+_OfModels = FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half
+FinetuningMethod = Annotated[_OfModels, Field(discriminator="kind")]
+Method = Annotated[_OfModels | TfidfBaseline, Field(discriminator="kind")]
 
 __all__ = ["AdapterMethod", "FinetuningMethod", "Method"]

@@ -60,7 +60,9 @@ class Lora(Adapter):
 
     kind: Literal["lora", "rslora", "dora"] = "lora"
     rank: Rank = Field(8, description="Rank of the update.")
-    alpha: Positive = Field(16.0, description="The update is scaled by alpha / rank.")
+    alpha: Positive = Field(
+        16.0, description="The update is scaled by alpha / rank, that of `rslora` by alpha / sqrt(rank)."
+    )
     adapter_dropout: Fraction = Field(0.1, description="Dropout of the adapter's input.")
 
 
@@ -141,9 +143,3 @@ class Oft(Adapter):
     kind: Literal["oft"] = "oft"
     block_size: Annotated[int, Field(ge=2)] = Field(32, description="Width of a block; must divide the layer's width.")
     module_dropout: Fraction = Field(0.0, description="Dropout of whole layers' rotations.")
-
-
-class LinearProbe(Adapter):
-    """Only the head is trained: the floor of every adapter."""
-
-    kind: Literal["linear_probe"] = "linear_probe"

@@ -10,7 +10,7 @@ from electralab.config.methods.link import Form, Link
 
 
 class TfidfBaseline(Link):
-    """TF-IDF (1-2 grams) with logistic regression: no pretraining, no network."""
+    """TF-IDF (1-2 grams) with logistic regression, or ridge regression of scores: no pretraining, no network."""
 
     opens: ClassVar[frozenset[Form]] = frozenset({"nothing"})
     leaves: ClassVar[Form | None] = None

@@ -48,7 +48,7 @@ class Training(Link):
     max_train_rows: Annotated[int, Field(ge=16)] | None = Field(
         None, description="Use a seeded sample of the training rows."
     )
-    answer_test: bool = Field(True, description="Answer the test rows too, which submissions need.")
+    answer_test: bool = Field(True, description="Answer the test rows too, which submissions need (QQP: 390,965).")
     double_unordered: bool = Field(
         False, description="Train on every pair both ways round where order means nothing (MRPC, STS-B; Google's code)."
     )

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.config import AdaLora, AdapterMethod, Ia3, LinearProbe, Qlora
+from electralab.config import AdaLora, AdapterMethod, Ia3, Qlora
 from electralab.data.models import DECODERS
 from electralab.errors import RunFailed, UserError
 from electralab.files import read_json, staged_folder, write_json
@@ -125,7 +125,7 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
     """
     head = _trained_head(base)
     targets = _targets(base, method, head)
-    check_fit(base, method, targets, head)
+    check_fit(base, method, targets)
     size = _size(base, head)
     if method.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
@@ -141,7 +141,7 @@ def adapt(base: PreTrainedModel, method: AdapterMethod, steps: int, read: Read =
     model = AdaptedModel(network, method, read, size)
     counts = parameter_counts(model)
     assert counts["head_parameters"] == head_parameters, "PEFT froze a part of the head"
-    assert counts["adapter_parameters"] or isinstance(method, LinearProbe), "PEFT froze the adapter"
+    assert counts["adapter_parameters"], "PEFT froze the adapter"
     return model
 
 
@@ -244,7 +244,7 @@ def reload_adapter(
 
 def _targets(base: PreTrainedModel, method: AdapterMethod, head: Sequence[str]) -> list[str]:
     """Full names of the layers that a method adapts; none where it names none."""
-    return [] if isinstance(method, (*PROMPTS, Ia3, LinearProbe)) else target_modules(base, method.targets, head)
+    return [] if isinstance(method, (*PROMPTS, Ia3)) else target_modules(base, method.targets, head)
 
 
 def _size(base: PreTrainedModel, head: Sequence[str]) -> Size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from electralab.config import AdapterMethod, LinearProbe, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.config import AdapterMethod, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.errors import Unsuitable
 
 if TYPE_CHECKING:
@@ -17,21 +17,17 @@ if TYPE_CHECKING:
 PROMPTS = (Prefix, Prompt)
 
 
-def check_fit(base: PreTrainedModel, method: AdapterMethod, targets: Sequence[str], head: Sequence[str]) -> None:
+def check_fit(base: PreTrainedModel, method: AdapterMethod, targets: Sequence[str]) -> None:
     """Refuse what PEFT would crash on, or silently change.
 
     Args:
         base: the model, without adapters.
         method: the adapter.
         targets: full names of the layers to adapt.
-        head: modules that are trained in full.
 
     Raises:
         Unsuitable: says what does not fit.
     """
-    kind = base.config.model_type
-    if isinstance(method, LinearProbe) and not head:
-        raise Unsuitable(f"linear_probe trains a head, and this {kind} model answers with own words: use an adapter")
     if isinstance(method, PROMPTS):
         _check_prompt(base, method)
     rank = getattr(method, "initial_rank", getattr(method, "rank", 0))

@@ -17,9 +17,8 @@ from peft import (
     PromptTuningConfig,
     PromptTuningInit,
 )
-from peft.utils.constants import DUMMY_TARGET_MODULES
 
-from electralab.config import AdaLora, Ia3, LinearProbe, Loha, Lora, Oft, Prefix, Prompt, Qlora
+from electralab.config import AdaLora, Ia3, Loha, Lora, Oft, Prefix, Prompt, Qlora
 from electralab.data.models import DECODERS
 from electralab.errors import Unsuitable
 from electralab.methods.adapters.targets import IA3_INPUTS, IA3_OUTPUTS
@@ -122,11 +121,6 @@ def _oft(method: Oft, placement: Placement) -> PeftConfig:
     )
 
 
-def _linear_probe(_: LinearProbe, placement: Placement) -> PeftConfig:
-    """A LoRA of no layer, so that the head alone is saved and reloaded as a PEFT directory like any other."""
-    return LoraConfig(target_modules=DUMMY_TARGET_MODULES, **placement.common)
-
-
 BUILDERS: dict[str, Callable[[Any, Placement], PeftConfig]] = {
     "lora": _lora,
     "rslora": _lora,
@@ -139,5 +133,4 @@ BUILDERS: dict[str, Callable[[Any, Placement], PeftConfig]] = {
     "loha": _loha,
     "lokr": _loha,
     "oft": _oft,
-    "linear_probe": _linear_probe,
 }

@@ -1,4 +1,7 @@
-"""`searches.csv`: a row a trial, with a `param.<option>` for every searched option and an `importance.<option>`."""
+"""`searches.csv`: a row a trial, with a `param.<option>` for every searched option and an `importance.<option>`.
+
+`score` is of tuning rows, of the winner alone there is also a score of the validation rows.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from electralab.errors import UserError
 from electralab.files import read_json
 from electralab.report.sources import Sources
 
-COLUMNS = ("search", "trial", "status", "score", "seconds", "seed")
+COLUMNS = ("search", "trial", "status", "score", "seconds", "seed", "validation_score", "validation_rows")
 
 
 def rows(sources: Sources) -> pd.DataFrame:
@@ -28,7 +31,8 @@ def trials(search_json: Path) -> list[dict[str, Any]]:
     """One row per trial: its status (ok, failed, pruned), its score, options as drawn, and importances.
 
     An importance, the same in every row, is the share of the scores' variance that an option explains on its own, None
-    where scores do not vary. The score of a pruned trial is its last one; a failed trial has none.
+    where scores do not vary. The score of a pruned trial is its last one; a failed trial has none. The validation score
+    is that of the winner run once more, and stands beside its trial.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -36,9 +40,12 @@ def trials(search_json: Path) -> list[dict[str, Any]]:
     found = read_json(search_json)
     try:
         importances = {f"importance.{name}": found["importances"].get(name) for name in found["settings"]["space"]}
+        winner = {"validation_score": found["winner"]["score"], "validation_rows": found["winner"]["rows"]}
+        validated = {found["best"]["trial"]: winner}
         return [
             {"search": found["name"]}
-            | {key: trial[key] for key in COLUMNS[1:]}
+            | {key: trial[key] for key in COLUMNS[1:6]}
+            | validated.get(trial["trial"], dict.fromkeys(winner))
             | {f"param.{option}": value for option, value in trial["options"].items()}
             | importances
             for trial in found["trials"]

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from electralab.report.figures.style import BLUE, GREY, ORANGE, VERMILLION, WIDTH, bottom_legend
+from electralab.report.figures.style import BLUE, GREEN, GREY, ORANGE, VERMILLION, WIDTH, bottom_legend
 from electralab.report.results import Results
 from electralab.report.tables.search import importances, of, searched
 
@@ -30,13 +30,13 @@ def figure(results: Results) -> Figure:
         _trials(left, name, own)
         _importances(right, own)
     panels[-1][0].set_xlabel("trial")
-    bottom_legend(drawn, [left for left, _ in panels], 4, "the best was chosen on the rows that it is scored on")
+    bottom_legend(drawn, [left for left, _ in panels], 3, "trials are scored on tuning rows, which chose the best")
     return drawn
 
 
 def _trials(panel: Axes, name: str, own: pd.DataFrame) -> None:
     panel.set_title(f"{name}: {len(own)} trial{'' if len(own) == 1 else 's'}")
-    panel.set_ylabel("validation score")
+    panel.set_ylabel("score")
     finished = own[own["status"] == "ok"]
     panel.plot(finished["trial"], finished["score"], "o", color=BLUE, markersize=5, label="trial")
     best = list(accumulate(finished["score"], max))
@@ -47,6 +47,10 @@ def _trials(panel: Axes, name: str, own: pd.DataFrame) -> None:
         panel.plot(
             pruned["trial"], pruned["score"], "o", color=BLUE, markersize=5, markerfacecolor="white", label=label
         )
+    validated = own[own["validation_score"].notna()]
+    if len(validated):
+        label = "the best on validation rows"
+        panel.plot(validated["trial"], validated["validation_score"], "D", color=GREEN, markersize=5, label=label)
     without = own[(own["status"] != "ok") & own["score"].isna()]
     if len(without):
         foot = panel.get_xaxis_transform()  # they have no score: a place at the foot of the panel, not a value

@@ -75,26 +75,44 @@ def compare(records: Mapping[Path, RunRecord]) -> pd.DataFrame:
     rows are compared on those that they share. Records of runs that failed, or that leave no predictions, are left out.
 
     Raises:
-        UserError: predictions are missing or damaged, or two runs of a task have different labels for the same row.
+        UserError: predictions are missing or damaged or do not give the record's score, or two runs of a task have
+            different labels for the same row.
     """
-    tasks: dict[tuple[str, str], dict[Arm, dict[int | None, Path]]] = {}
+    tasks: dict[tuple[str, str], dict[Arm, dict[int | None, _Run]]] = {}
     for path, record in records.items():
         if record.stage != "pretrain" and record.status == "ok" and record.predictions is not None:
             arms = tasks.setdefault((str(record.task), record.primary_metric or "accuracy"), {})
             seed = None if record.model == NO_MODEL else record.seed
             runs = arms.setdefault(Arm(record.model, str(record.method)), {})
-            runs[seed] = path.with_name(record.predictions)
+            runs[seed] = _Run(path, path.with_name(record.predictions), _validation_score(record))
     rows: list[tuple[Any, ...]] = []
     for (task, metric), arms in tasks.items():
-        if len(arms) > 1:
-            answered = _read(metric, arms)
-            found = sorted(_pairs(metric, answered), key=lambda pair: pair[:2])
-            names = list(arms)
-            rows += [
-                (task, metric, *names[a], *names[b], d.seeds, d.rows, d.a, d.b, d.mean, d.low, d.high, d.verdict)
-                for a, b, d in found
-            ]
+        found = sorted(_pairs(metric, _read(metric, arms)), key=lambda pair: pair[:2])
+        names = list(arms)
+        rows += [
+            (task, metric, *names[a], *names[b], d.seeds, d.rows, d.a, d.b, d.mean, d.low, d.high, d.verdict)
+            for a, b, d in found
+        ]
     return pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
+
+
+class _Run(NamedTuple):
+    """Where a run's answers are, and the score that its record has of them."""
+
+    record: Path
+    predictions: Path
+    score: float | None
+
+
+def _validation_score(record: RunRecord) -> float | None:
+    """The score of the rows in `predictions.csv`: of MNLI, `score` may be of other rows too.
+
+    None where the record does not vouch for that file.
+    """
+    if record.predictions not in record.files:
+        return None
+    together = "mismatched.accuracy" in record.metrics
+    return record.metrics.get(str(record.primary_metric) if together else "score")
 
 
 class _Answered(NamedTuple):
@@ -105,8 +123,9 @@ class _Answered(NamedTuple):
     rows: list[npt.NDArray[np.bool_]]  # those that all runs of an arm answered, [N]
 
 
-def _read(metric: str, arms: Mapping[Arm, Mapping[int | None, Path]]) -> _Answered:
-    runs = [{seed: read_answers(path) for seed, path in by_seed.items()} for by_seed in arms.values()]
+def _read(metric: str, arms: Mapping[Arm, Mapping[int | None, _Run]]) -> _Answered:
+    runs = [{seed: read_answers(run.predictions) for seed, run in by_seed.items()} for by_seed in arms.values()]
+    of_records = {run.predictions: run for by_seed in arms.values() for run in by_seed.values()}
     every = [run for by_seed in runs for run in by_seed.values()]
     numbers = None if metric in CORRELATIONS else class_numbers(every)
     ids = np.unique(np.concatenate([run.ids for run in every]))
@@ -123,11 +142,21 @@ def _read(metric: str, arms: Mapping[Arm, Mapping[int | None, Path]]) -> _Answer
         labels[places] = own
         predictions = np.full(len(ids), np.nan)
         predictions[places] = run.predicted_values(numbers)
+        _check_score(of_records[run.path], score_rows(metric, own, predictions[places]).score, len(own))
         return predictions
 
     predictions = [{seed: spread(run) for seed, run in by_seed.items()} for by_seed in runs]
     rows = [~np.isnan(np.array(list(by_seed.values()))).any(axis=0) for by_seed in predictions]
     return _Answered(labels, predictions, rows)
+
+
+def _check_score(run: _Run, score: float, rows: int) -> None:
+    """Refuse a record whose score is not that of its predictions, by the worth of half a row."""
+    if run.score is not None and abs(run.score - score) > 0.5 / rows + 1e-4:
+        raise UserError(
+            f"{run.record} has a score of {run.score:.6g}, and the predictions beside it give {score:.6g}: one of the "
+            f"two was changed: delete {run.record} and run the same command again"
+        )
 
 
 def _pairs(metric: str, answered: _Answered) -> Iterator[tuple[int, int, Difference]]:

@@ -185,9 +185,12 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     notes = [
         "`% of all` is over all parameters of the model with its head, 4-bit weights counted one by one. `Weights`: "
         "what is frozen as it is stored (4-bit weights with their scales), and what is trained in fp32. Training: "
-        "seconds of all learning rates that a run tries. Peak memory is that of the GPU where there is one, else of "
-        "the whole process with Python and its libraries. Inference: seconds per 100 validation rows, as the recipe "
-        f"deploys the model, and with the adapter beside and folded into the weights.{reference}"
+        "seconds of all learning rates that a run tries. Peak memory, of training: that of the GPU where there is one, "
+        "else of the whole process with Python and its libraries. Inference: seconds per 100 validation rows, as the "
+        "recipe deploys the model, and with the adapter beside and folded into the weights. Implementations differ: "
+        "full fine-tuning and the linear probe of an encoder run in this project's own, whose last layer computes the "
+        "first token alone; adapters, merged ones too, in that of Transformers. So seconds of the two are no "
+        f"difference of the methods.{reference}"
     ]
     notes += [" ".join(said)] if (said := _as_published(runs, every) + _collapse(results, every)) else []
     notes += [" ".join(said)] if (said := learning_rate_notes(runs, arms)) else []
@@ -195,9 +198,9 @@ def _notes(results: Results, every: Sequence[Entry]) -> list[str]:
     elsewhere = [_of_protocols(runs), _of_grids(runs)]
     notes += [" ".join(filter(None, elsewhere))] if any(elsewhere) else []
     cells = list(dict.fromkeys(entry.cell for entry in every))
-    about_rows = _other_rows(runs, every) + footnotes.row_counts(runs, cells)
+    about_rows = _other_rows(runs, every) + footnotes.row_counts(runs, cells) + footnotes.different_rows(runs, cells)
     notes += [" ".join(about_rows)] if about_rows else []
-    return notes
+    return notes + _heads(runs, every)
 
 
 def _of_protocols(runs: Runs) -> str:
@@ -220,6 +223,27 @@ def _other_rows(runs: Runs, every: Sequence[Entry]) -> list[str]:
             parts = [f"`{method}` {count(rows)}" for method, rows in scored.items()]
             notes.append(f"{task}, {runs.title(model)}: scored on different numbers of rows: {listing(parts)}.")
     return notes
+
+
+def _heads(runs: Runs, every: Sequence[Entry]) -> list[str]:
+    """Where full fine-tuning trains another head than the adapters beside it, which is part of `Minus full`."""
+    parts = []
+    for (task, model), own in grouped(every).items():
+        headed = [entry for entry in own if entry.costs["head_parameters"]]
+        full = [entry for entry in headed if entry.kind == FULL]
+        adapted = [entry for entry in headed if entry.kind not in (FULL, "linear_probe")]
+        same_size = len({entry.costs["head_parameters"] for entry in (*full, *adapted)}) == 1
+        same_kind = all(runs.setting(entry.cell.method, "head") == "huggingface" for entry in full)
+        if full and adapted and not (same_size and same_kind):
+            sizes = (f"`{entry.cell.method}` {count(entry.costs['head_parameters'])}" for entry in headed)
+            parts.append(f"{task}, {runs.title(model)} (parameters): {listing(list(sizes))}")
+    if not parts:
+        return []
+    return [
+        "Heads differ, which is part of `Minus full`. Full fine-tuning has the head that its `head` says, on the first "
+        "token itself; adapters have that of Transformers, which for ELECTRA and DistilBERT is a dense layer and a "
+        f"linear one, and for BERT a linear layer behind the pooler. {'; '.join(parts)}."
+    ]
 
 
 def _as_published(runs: Runs, every: Sequence[Entry]) -> list[str]:

@@ -9,7 +9,7 @@ from electralab.report import answers, footnotes
 from electralab.report.grid import Column, Section, Table, frame, grids, summary_columns
 from electralab.report.results import Results
 from electralab.report.runs import MAJORITY, Arm, Cell, Runs
-from electralab.report.scores import ELSEWHERE, Average, Score, averages, scores
+from electralab.report.scores import ELSEWHERE, Average, Score, averages, scores, without_average
 from electralab.report.statistics.intervals import Summary
 from electralab.report.tables.score_cells import score_text
 from electralab.report.text import ABSENT, number
@@ -155,8 +155,11 @@ def _notes(runs: Runs, every: Sequence[Score]) -> list[str]:
             "GLUE's averages are given only where every task is there (mnli: matched; mcc for cola, Spearman's "
             "correlation for stsb, accuracy for the others): `glue8` is the paper's, without wnli; `glue9` has it."
         )
+    if several := without_average(runs):
+        notes.append(f"No average, because a task of GLUE has more than one score: {'. '.join(several)}.")
     notes += footnotes.origins(runs, runs.finetuned_models, cells)
-    return notes + footnotes.row_counts(runs, cells) + footnotes.of_records(runs, cells)
+    notes += footnotes.row_counts(runs, cells) + footnotes.different_rows(runs, cells)
+    return notes + footnotes.of_records(runs, cells)
 
 
 def _pairs(results: Results, cell: Cell) -> list[str]:

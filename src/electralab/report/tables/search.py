@@ -11,7 +11,7 @@ import pandas as pd
 from electralab.report.details.searches import COLUMNS
 from electralab.report.grid import Section, Table
 from electralab.report.results import Results
-from electralab.report.text import ABSENT, listing, number
+from electralab.report.text import ABSENT, count, listing, number
 
 BEST = 10  # trials that the Markdown shows; the CSV has all
 PARAM, IMPORTANCE = "param.", "importance."
@@ -35,8 +35,11 @@ def table(results: Results) -> Table:
         if importances(own):
             sections.append(_importances(name, own))
     notes.append(
-        "The best score was chosen among the trials on the rows that it is scored on: expect less on other rows, and "
-        "the less the more trials there were. Compare methods by runs of their own, over seeds."
+        "Trials train on nine tenths of the training rows, or a sample of them, and are scored on the others, the "
+        "tuning rows. The best score was chosen there among the trials: expect less on other rows, and the less the "
+        "more trials there were. The winner was run once more, as its method is run elsewhere, and scored on the "
+        "validation rows, which chose nothing; that is one run of one seed. Compare methods by runs of their own, over "
+        "seeds."
     )
     answer = [line for name in names for line in _answer(name, of(ranked, name))]
     return Table("Searches", _about(trials), ranked, sections, notes, answer)
@@ -81,7 +84,10 @@ def _ranked(own: pd.DataFrame) -> pd.DataFrame:
     return found[[*columns, *(name for name in own.columns if name not in columns)]].astype({"place": "Int64"})
 
 
-OVERVIEW = ("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Median", "Smallest", "Minutes")
+OVERVIEW = (
+    *("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Median", "Smallest"),
+    *("Winner on validation rows", "Minutes"),
+)
 
 
 def _overview(name: str, own: pd.DataFrame) -> list[str]:
@@ -89,7 +95,13 @@ def _overview(name: str, own: pd.DataFrame) -> list[str]:
     values = [number(value) for value in (max(scores), median(scores), min(scores))] if scores else [ABSENT] * 3
     counts = [str(int((own["status"] == status).sum())) for status in ("ok", "pruned", "failed")]
     minutes = number(own["seconds"].sum() / 60, 1)
-    return [name, str(len(own)), *counts, *values, minutes]
+    return [name, str(len(own)), *counts, *values, _validated(own), minutes]
+
+
+def _validated(own: pd.DataFrame) -> str:
+    """The winner's score on the validation rows; a dash where that run came to nothing, or nothing won."""
+    found = own.dropna(subset=["validation_score"])
+    return ABSENT if found.empty else number(found.iloc[0]["validation_score"])
 
 
 def _best(name: str, own: pd.DataFrame) -> Section:
@@ -126,7 +138,11 @@ def _answer(name: str, own: pd.DataFrame) -> list[str]:
     best = finished.iloc[0]
     drawn = ", ".join(f"{option} {_value(best[f'{PARAM}{option}'])}" for option in options(own))
     middle = f"median of {len(finished)} {number(median(finished['score']))}"
-    text = f"**{name}:** best {number(best['score'])} with {drawn}; {middle}."
+    rows = f" ({count(best['validation_rows'])} rows)" if pd.notna(best["validation_score"]) else ""
+    text = (
+        f"**{name}:** best {number(best['score'])} on tuning rows with {drawn}; {middle}; the best run once more: "
+        f"{_validated(own)} on the validation rows{rows}."
+    )
     shares = importances(own)
     if shares:
         option, share = next(iter(shares.items()))
@@ -137,7 +153,7 @@ def _answer(name: str, own: pd.DataFrame) -> list[str]:
 def _about(trials: pd.DataFrame) -> str:
     names = [f"`{name}`" for name in dict.fromkeys(trials["search"])]
     return (
-        f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on the validation rows. Best, "
+        f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on tuning rows. Best, "
         "median and smallest are over finished trials; a pruned trial was stopped early because it was behind. "
         "Importance: share of the variance of the score between trials that an option explains by itself (fANOVA)."
     )
