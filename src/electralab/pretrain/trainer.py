@@ -187,13 +187,14 @@ class Trainer:
         totals = None  # a single batch is divided by its own, which no GPU need know on the host
         if len(parts) > 1:
             totals = Totals(*map(sum, zip(*(self.objective.totals(*part[:3]) for part in parts))))
-        loss = torch.zeros((), device=self.device)
+        loss = mlm = rtd = torch.zeros((), device=self.device)
         for part in parts:
             with torch.autocast(self.device.type, torch.bfloat16) if self.bf16 else nullcontext():
                 result = self.objective(self.pair, *part.to(self.device), noise=noise, totals=totals)
             result.loss.backward()  # type: ignore[no-untyped-call]
-            loss += result.loss.detach()
-        self.losses = result.mlm_loss, result.rtd_loss
+            loss, rtd = loss + result.loss.detach(), rtd + result.rtd_loss
+            mlm = mlm if result.mlm_loss is None else mlm + result.mlm_loss
+        self.losses = mlm if noise == "generator" else None, rtd
 
         norm = torch.nn.utils.clip_grad_norm_(self.pair.parameters(), settings.clip_norm)
         self.readings.add(step + 1, loss, norm)
@@ -280,7 +281,7 @@ class Trainer:
             print_warning(f"{self.label}: {finding}")
 
     def _shown_losses(self) -> str:
-        """The two losses of the latest micro-batch: nobody can read their weighted sum."""
+        """The two losses of the latest step: nobody can read their weighted sum."""
         assert self.losses is not None
         mlm, rtd = self.losses
         return f"RTD {float(rtd):.2f}" if mlm is None else f"MLM {float(mlm):.2f}, RTD {float(rtd):.2f}"

@@ -75,6 +75,10 @@ def test_accumulated_gradients_are_those_of_the_whole_batch(
     for name, gradient in trained.items():
         torch.testing.assert_close(gradient, run.pair.get_parameter(name).grad, rtol=2e-3, atol=2e-6)
     assert run.readings.latest.loss == pytest.approx(total.item(), rel=1e-5)
+    assert run.losses is not None
+    mlm, rtd = run.losses
+    assert (mlm is None) == unigram
+    assert 50 * float(rtd) + float(mlm or 0) == pytest.approx(total.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("recipe", ["paper", "google_code", "rc2020"])
