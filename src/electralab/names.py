@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 NO_MODEL = "no_model"  # the model of methods that need none
+CHECKSUMS = "artifacts/checksums.json"  # of large files of this machine that are read
 
 
 class ModelName(NamedTuple):

@@ -17,6 +17,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 
+FILLED_IN = "SHA-256 of the files. The plan fills it in, to notice a change; given here, other files are refused."
+
 # Keys that decide which form an object takes, and with it the defaults of the others.
 TAGS = ("kind", "source")
 DECIDING = (*TAGS, "recipe")

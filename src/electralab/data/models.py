@@ -12,20 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from electralab.config import HubModel, LocalModel, PackageModel
 from electralab.data.hub import find_file, first_line
 from electralab.data.packages import MINILM, SMOLLM2, PackageFile, fetch_package, open_member
-from electralab.data.sources import files_checksum
 from electralab.errors import UserError
-from electralab.files import atomic_write, write_json
-from electralab.model_files import OLDER_WEIGHTS, SPECIAL_TOKENS, TOKENIZER_FILES
-from electralab.model_files import WEIGHTS as SAFE_WEIGHTS
+from electralab.files import atomic_write, files_checksum, write_json
+from electralab.model_files import PARTS, SPECIAL_TOKENS, TOKENIZER_FILES, WEIGHTS, WHOLE_WEIGHTS
 
-# The first that is there; of a model in parts, the file that lists them.
-WEIGHTS = (SAFE_WEIGHTS, f"{SAFE_WEIGHTS}.index.json", OLDER_WEIGHTS, f"{OLDER_WEIGHTS}.index.json")
-PARTS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
 ENCODERS = ("electra", "bert", "distilbert")
 DECODERS = ("opt", "llama")
 SUPPORTED = (*ENCODERS, *DECODERS)
@@ -94,7 +90,7 @@ def fetch_model(name: str, spec: PackageModel | HubModel | LocalModel, manifest:
             "sources": [source],
             "licence": source["licence"],
             "model_type": model_type,
-            "weights": next(file for file in WEIGHTS if (folder / file).exists()),
+            "weights": next(file for file in WHOLE_WEIGHTS if (folder / file).exists()),
             "sha256": files_checksum(weight_files(folder)),
             "trained_on": trained_on,
             "notes": notes,
@@ -117,7 +113,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 def _install(folder: Path, manifest: Path) -> None:
     manifest.unlink(missing_ok=True)  # from here on, the old model is no more
-    for pattern in (*WEIGHTS, *PARTS, *TOKENIZER_FILES):
+    for pattern in (*WHOLE_WEIGHTS, *PARTS, *TOKENIZER_FILES):
         for old in manifest.parent.glob(pattern):
             if not (folder / old.name).exists():
                 old.unlink()
@@ -148,7 +144,7 @@ def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
 
 def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) -> None:
     """Copy what `find` knows by name. One format of the weights: the others are as large again."""
-    weights = next((path for file in WEIGHTS if (path := find(file))), None)
+    weights = next((path for file in WHOLE_WEIGHTS if (path := find(file))), None)
     for path in (find("config.json"), weights, *map(find, TOKENIZER_FILES)):
         if path is not None:
             shutil.copyfile(path, folder / path.name)
@@ -158,7 +154,7 @@ def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) ->
 
 
 def _unpack_minilm(archive: Path, folder: Path) -> None:
-    for file in ("config.json", WEIGHTS[0], *MINILM_TOKENIZER):
+    for file in ("config.json", WEIGHTS, *MINILM_TOKENIZER):
         with open_member(archive, f"{MINILM_FOLDER}/{file}") as member, (folder / file).open("wb") as file_copy:
             shutil.copyfileobj(member, file_copy)
 
@@ -222,7 +218,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _weight_files(folder: Path, where: str) -> list[Path]:
-    name = next((file for file in WEIGHTS if (folder / file).exists()), None)
+    name = next((file for file in WHOLE_WEIGHTS if (folder / file).exists()), None)
     if name is None or not name.endswith(".index.json"):
         return [] if name is None else [folder / name]
     parts = _read_object(folder / name, where).get("weight_map")
@@ -241,6 +237,11 @@ def _check_weights(folder: Path, where: str) -> None:
             raise UserError(f"{where}: {path.name}, a part of its weights, is not there: download or copy it again")
         try:
             _open_weights(path)
+        except UnpicklingError as error:  # torch's own words tell how to open it nonetheless
+            raise UserError(
+                f"{where}: {path.name} is damaged, or holds more than tensors, which may run code where it is opened: "
+                "it is not; use a model with model.safetensors"
+            ) from error
         except Exception as error:  # a damaged pickle may raise anything
             raise UserError(
                 f"{where}: {path.name} is damaged ({first_line(error)}): download or copy it again"

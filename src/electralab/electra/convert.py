@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -175,7 +176,10 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
     """Write beside `path` and rename, so that a reader never sees half a file."""
     partial = path.with_name(f".{path.name}.partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # of new files; safetensors would give others no right to read
         write(partial)
+        partial.chmod(mode)
         partial.replace(path)
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write {path}: {error}") from error
@@ -214,6 +218,8 @@ def _read_weights(directory: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(older, map_location="cpu", weights_only=True)
         return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    except UnpicklingError as error:  # torch's own words tell how to open it nonetheless
+        raise _DamagedError(f"{OLDER_WEIGHTS} holds more than tensors, or is cut") from error
     except Exception as error:
         raise _DamagedError(str(error)) from error
 
