@@ -76,20 +76,78 @@ def test_a_source_distribution_is_checked_before_its_setup_runs(
 ) -> None:
     index, ran = tmp_path / "index", tmp_path / "setup-ran"
     index.mkdir()
-    with tarfile.open(index / "tinysource-1.0.tar.gz", "w:gz") as archive:
-        for name, text in {
-            "setup.py": f"open({str(ran)!r}, 'w').close()\nfrom setuptools import setup\nsetup(name='tinysource')",
-            "PKG-INFO": "Metadata-Version: 1.0\nName: tinysource\nVersion: 1.0\n",
-        }.items():
-            entry = tarfile.TarInfo(f"tinysource-1.0/{name}")
-            entry.size = len(text)
-            archive.addfile(entry, io.BytesIO(text.encode()))
+    source_distribution(index / "tinysource-1.0.tar.gz", f"open({str(ran)!r}, 'w').close()")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(index))
     pin = PackageFile("tinysource", "1.0", "tinysource-1.0.tar.gz", "0" * 64, "test")
     with pytest.raises(UserError, match="instead of 0000"):
         fetch_package(pin, tmp_path / "downloads")
     assert not ran.exists()
+
+
+def source_distribution(path: Path, setup: str) -> PackageFile:
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in {
+            "setup.py": f"{setup}\nfrom setuptools import setup\nsetup(name='tinysource', version='1.0')",
+            "PKG-INFO": "Metadata-Version: 1.0\nName: tinysource\nVersion: 1.0\n",
+        }.items():
+            entry = tarfile.TarInfo(f"tinysource-1.0/{name}")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text.encode()))
+    return PackageFile("tinysource", "1.0", path.name, sha256(path), "test")
+
+
+def test_a_source_distribution_runs_no_code_of_the_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its metadata is asked for with the setuptools that is installed, not with the newest that the index serves."""
+    index, ran = tmp_path / "index", tmp_path / "hostile-setuptools-ran"
+    index.mkdir()
+    pin = source_distribution(index / "tinysource-1.0.tar.gz", "")
+    with zipfile.ZipFile(index / "setuptools-999.0-py3-none-any.whl", "w") as archive:
+        for name in ("setuptools/__init__.py", "setuptools/build_meta.py"):
+            archive.writestr(name, f"open({str(ran)!r}, 'w').close()")
+        archive.writestr(
+            "setuptools-999.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: setuptools\nVersion: 999.0\n"
+        )
+        archive.writestr(
+            "setuptools-999.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr("setuptools-999.0.dist-info/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(index))
+    monkeypatch.setattr(packages, "ATTEMPTS", 1)
+    assert sha256(fetch_package(pin, tmp_path / "downloads")) == pin.sha256
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError('<pip._vendor.urllib3."
+            "connection.HTTPConnection object at 0x7f>: Failed to establish a new connection: [Errno 111] Connection "
+            "refused')': /simple/x/\nERROR: No matching distribution found for x==1",
+            "Connection refused",
+        ),
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'ReadTimeoutError(\"HTTPConnectionPool(host="
+            "'h', port=9): Read timed out. (read timeout=3.0)\")': /simple/x/\nERROR: No matching distribution found",
+            "Read timed out",
+        ),
+        (
+            "WARNING: Retrying after connection broken by 'ConnectTimeoutError(<x>, 'Connection to 10.1.1.1 timed out. "
+            "(connect timeout=3.0)')': /simple/x/\nERROR: No matching distribution found for x==1",
+            "Connection to 10.1.1.1 timed out",
+        ),
+        (
+            "WARNING: connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: CERTIFICATE_VERIFY_FAILED] "
+            "certificate verify failed: self-signed certificate (_ssl.c:1006)'))'\nERROR: No matching distribution",
+            "certificate verify failed: self-signed certificate",
+        ),
+        ("WARNING: x\nERROR: No matching distribution found for x==1", "No matching distribution found for x==1"),
+    ],
+)
+def test_what_broke_the_connection_is_what_is_said(said: str, reason: str) -> None:
+    assert packages._reason(said) == reason
 
 
 def test_processes_that_want_one_file_download_it_once(served: PackageFile, tmp_path: Path) -> None:

