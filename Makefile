@@ -18,6 +18,9 @@ CORES ?= all
 ARGS ?=
 PIP := .venv/bin/python -m pip --disable-pip-version-check
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Snakemake asks for the user's name, which a user id without an entry in passwd has not (containers run with --user).
+export USER ?= $(shell id -un 2>/dev/null || id -u)
+export HOME ?= $(CURDIR)
 
 run: setup
 	snakemake --cores $(CORES) all $(ARGS)
@@ -29,17 +32,25 @@ setup: .venv/pipeline.stamp
 
 setup-dev: .venv/dev.stamp
 
+# An environment cannot be copied or moved with its folder: it would run the Python and the source of where it was made.
+ifeq (,$(shell grep -sF -- ' $(CURDIR)/.venv' .venv/pyvenv.cfg))
+.PHONY: .venv/pipeline.stamp
+CLEAR := --clear
+endif
+
+# One package of the lock has no wheel: it is built with the locked setuptools, not with what the index serves as such.
 .venv/pipeline.stamp: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo 'ElectraLab needs Python 3.11 or newer, and $(PYTHON) is not: run make PYTHON=/path/to/python3.11' >&2; exit 1; }
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(CLEAR) .venv
 	@echo 'Installing the pinned packages into .venv, once: some minutes, 2 GB and more'
-	$(PIP) install --quiet --requirement requirements.txt
+	$(PIP) install --quiet --only-binary :all: "$$(grep '^setuptools==' requirements.txt)"
+	$(PIP) install --quiet --no-build-isolation --requirement requirements.txt
 	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 .venv/dev.stamp: requirements-dev.txt .venv/pipeline.stamp
-	$(PIP) install --quiet --requirement requirements-dev.txt
+	$(PIP) install --quiet --no-build-isolation --requirement requirements-dev.txt
 	touch $@
 
 lint: setup-dev

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from electralab import __version__
 from electralab.errors import UserError
@@ -171,7 +171,7 @@ def _predict(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     out = options.out
-    form = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
+    form: Literal["tsv", "jsonl"] = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
     source = Source(options.texts, options.pair, options.file, options.columns)
     predict_texts(options.model, source, out, form, select_device(options.device))
 

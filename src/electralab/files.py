@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -31,8 +31,10 @@ def atomic_write(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        temporary.touch(exist_ok=False)  # with the mode that the user's umask gives to new files
+        temporary.touch(exist_ok=False)
+        mode = temporary.stat().st_mode  # what the user's umask gives to new files
         yield temporary
+        temporary.chmod(mode)  # what was moved here, or written by safetensors, has another
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -57,10 +59,12 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     folder = Path(folder)
     staging = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.partial")
     staging.mkdir(parents=True)
+    mode = staging.stat().st_mode & 0o666  # what the user's umask gives to new files
     try:
         yield staging
         for path in staging.rglob("*"):
             if path.is_file():
+                path.chmod(mode)  # safetensors would give others no right to read
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
         _sync_folder(staging)
@@ -141,6 +145,14 @@ def check_files(folder: Path, checksums: Mapping[str, str], source: Path, remedy
             raise UserError(f"{file} is missing, and {source} names it: {remedy}")
         if sha256(file) != checksum:
             raise UserError(f"{file} is not the file that {source} names (another checksum): {remedy}")
+
+
+def files_checksum(paths: Sequence[Path], checksum: Callable[[Path], str] = sha256) -> str:
+    """SHA-256 of a file; of several files, of their SHA-256 one below the other."""
+    checksums = [checksum(path) for path in paths]
+    if len(checksums) == 1:
+        return checksums[0]
+    return hashlib.sha256("".join(f"{found}\n" for found in checksums).encode()).hexdigest()
 
 
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes]:

@@ -10,6 +10,9 @@ from typing import Any
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 OLDER_WEIGHTS = "pytorch_model.bin"
+# The first that is there; of a model in parts, the file that lists them.
+WHOLE_WEIGHTS = (WEIGHTS, f"{WEIGHTS}.index.json", OLDER_WEIGHTS, f"{OLDER_WEIGHTS}.index.json")
+PARTS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 TOKENIZER = "tokenizer.json"
 TOKENIZER_CONFIG = "tokenizer_config.json"

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 NO_MODEL = "no_model"  # the model of methods that need none
 EPOCH_SCORE = "score_after_epoch_"  # and its number: a metric of a trial, by which searches prune
+CHECKSUMS = "artifacts/checksums.json"  # of large files of this machine that are read
 
 
 class ModelName(NamedTuple):

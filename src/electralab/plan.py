@@ -23,6 +23,7 @@ from electralab.config import (
     GlueTask,
     InContext,
     LinearProbe,
+    LocalModel,
     Method,
     ModelTokenizer,
     PackageModel,
@@ -31,6 +32,7 @@ from electralab.config import (
     Training,
     WordOrderTask,
 )
+from electralab.config.local import corpus_as_found, local_model_as_found, task_as_found
 from electralab.names import (
     NO_MODEL,
     artifact_in,
@@ -250,7 +252,7 @@ class Plan:
 
     def corpus_spec(self, corpus: str) -> str:
         """Canonical JSON of a corpus."""
-        return self.experiment.corpora[corpus].canonical()
+        return corpus_as_found(self.experiment.corpora[corpus]).canonical()
 
     def tokenizer_spec(self, tokenizer: str) -> str:
         """Canonical JSON of a tokenizer."""
@@ -261,13 +263,13 @@ class Plan:
         spec = self.experiment.tasks[task]
         if isinstance(spec, GlueTask) and spec.location is None:
             spec = spec.model_copy(update={"location": self.experiment.glue})
-        return spec.canonical()
+        return task_as_found(spec).canonical()
 
     def model_spec(self, model: str) -> str:
         """Canonical JSON of a downloaded model."""
         spec = self.experiment.models[model]
         assert isinstance(spec, DownloadedModel), "the wildcard takes no other names"
-        return spec.canonical()
+        return (local_model_as_found(spec) if isinstance(spec, LocalModel) else spec).canonical()
 
     def pretrain_spec(self, model: str, seed: int) -> str:
         """Canonical JSON of one pretraining run: of what decides its weights."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,29 @@ def local_error(source: Path, manifest: Path) -> str:
 def cut(path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
+
+
+class _Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("touch hostile-pickle-ran",)
+
+
+@pytest.mark.parametrize("open_it", ["fetch", "load"])
+def test_a_pickle_that_would_run_code_is_refused_without_advice_to_run_it(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, open_it: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(2), "more": _Hostile()}, folder / "pytorch_model.bin")
+    if open_it == "fetch":
+        line = local_error(folder, tmp_path / "out" / "manifest.json")
+        assert "pytorch_model.bin is damaged, or holds more than tensors" in line and "model.safetensors" in line
+    else:
+        with pytest.raises(UserError, match=r"pytorch_model\.bin holds more than tensors") as error:
+            load_encoder(folder)
+        line = str(error.value)
+    assert "weights_only" not in line and "torch.load" not in line
+    assert not (tmp_path / "hostile-pickle-ran").exists()
 
 
 def older(folder: Path, **options: bool) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electralab.errors import UserError
-from electralab.files import atomic_write, read_json, sha256, write_json, write_text
+from electralab.files import atomic_write, read_json, sha256, staged_folder, write_json, write_text
 
 
 def test_writes_and_replaces(tmp_path: Path) -> None:
@@ -23,9 +23,21 @@ def test_writes_and_replaces(tmp_path: Path) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["file.txt"]
 
 
-def test_is_readable_by_others(tmp_path: Path) -> None:
-    write_text(tmp_path / "file.txt", "x")
-    assert (tmp_path / "file.txt").stat().st_mode & 0o777 == 0o644
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_files_have_the_mode_that_the_umask_gives(tmp_path: Path, umask: int) -> None:
+    """Also those that a library wrote for nobody else to read, as safetensors does."""
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "text", "x")
+        with atomic_write(tmp_path / "moved") as temporary:
+            (tmp_path / "private").touch(0o600)
+            (tmp_path / "private").replace(temporary)
+        with staged_folder(tmp_path / "folder") as staging:
+            (staging / "private").touch(0o600)
+    finally:
+        os.umask(before)
+    modes = {path.stat().st_mode & 0o777 for path in tmp_path.rglob("*") if path.is_file()}
+    assert modes == {0o666 & ~umask}
 
 
 @pytest.mark.parametrize("error", [ValueError("bug"), KeyboardInterrupt()])

@@ -28,6 +28,8 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]  # as NumPy wants them
 Positive = Annotated[float, Field(gt=0)]
 Distinct = Annotated[list[T], AfterValidator(_different), Field(json_schema_extra={"uniqueItems": True})]
 
+FILLED_IN = "SHA-256 of the files. The plan fills it in, to notice a change; given here, other files are refused."
+
 # Keys that decide which form an object takes, and with it the defaults of the others.
 TAGS = ("kind", "source")
 DECIDING = (*TAGS, "recipe")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from electralab.config.base import Name, Strict
+from electralab.config.base import FILLED_IN, Name, Strict
 
 
 class RandomInitModel(Strict):
@@ -40,6 +40,7 @@ class LocalModel(Strict):
 
     kind: Literal["local"] = "local"
     path: str = Field(description="The folder.")
+    sha256: str | None = Field(None, description=FILLED_IN)
 
 
 DownloadedModel = PackageModel | HubModel | LocalModel

@@ -10,6 +10,7 @@ from typing import Any
 
 from electralab.config.experiment import Experiment
 from electralab.config.loading import load_experiment, read_values
+from electralab.config.local import local_model_as_found, local_task_as_found, text_as_found
 from electralab.config.models import LocalModel
 from electralab.config.tasks import GlueFolder, GlueTask, LocalTask
 from electralab.config.text import LocalText
@@ -34,6 +35,9 @@ def load_to_run(values: dict[str, Any], default: Path) -> Experiment:
         if not os.path.exists(path) and not glob.glob(path, recursive=True):  # noqa: PTH110, PTH207
             elsewhere = " or give its place with --config 'glue={path: /where/it/is}'" if key == "glue.path" else ""
             raise UserError(f"config: {key}: there is no {path!r}, seen from {Path.cwd()}: put it there{elsewhere}")
+    for key, given, found in _given_checksums(used(experiment)):
+        if given != found:
+            raise UserError(f"config: {key}: the files have the checksum {found}, not {given}: they are others")
     return experiment
 
 
@@ -56,6 +60,20 @@ def _check_own_name(experiment: Experiment, values: dict[str, Any], default: Pat
 def _what_runs(experiment: Experiment) -> str:
     """Where GLUE lies and which devices there are makes no other experiment."""
     return used(experiment).model_copy(update={"glue": GlueFolder(), "device": "auto"}).canonical()
+
+
+def _given_checksums(experiment: Experiment) -> Iterator[tuple[str, str, str | None]]:
+    """Keys of checksums that the config gives, what it gives, and the checksum of what is there."""
+    for name, corpus in experiment.corpora.items():
+        for index, part in enumerate(corpus.parts):
+            if isinstance(part, LocalText) and part.sha256 is not None:
+                yield f"corpora.{name}.parts[{index}].sha256", part.sha256, text_as_found(part).sha256
+    for name, task in experiment.tasks.items():
+        if isinstance(task, LocalTask) and task.sha256 is not None:
+            yield f"tasks.{name}.sha256", task.sha256, local_task_as_found(task).sha256
+    for name, model in experiment.models.items():
+        if isinstance(model, LocalModel) and model.sha256 is not None:
+            yield f"models.{name}.sha256", model.sha256, local_model_as_found(model).sha256
 
 
 def _local_paths(experiment: Experiment) -> Iterator[tuple[str, str]]:

@@ -6,9 +6,19 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from electralab.config.base import Distinct, Name, Strict
+from electralab.config.base import FILLED_IN, Distinct, Name, Strict
 
 Labels = Annotated[Distinct[str], Field(min_length=2)]
+
+
+class Labelled(Strict):
+    """What the tasks have in common whose rows come from elsewhere."""
+
+    accept_overlap: bool = Field(
+        False,
+        description="Train although more than 5 % of the validation rows are also training rows. Without it such a "
+        "task is refused; with it every table says how many they are.",
+    )
 
 
 class PackageTask(Strict):
@@ -29,7 +39,7 @@ class TableColumns(Strict):
     label: str = Field("label", description="Label column.")
 
 
-class LocalTask(Strict):
+class LocalTask(Labelled):
     """A folder with `train`, `validation` and optionally `test` as `.tsv`, `.csv`, `.jsonl` or `.parquet`."""
 
     source: Literal["local"] = "local"
@@ -40,9 +50,14 @@ class LocalTask(Strict):
         "validation", description="Split to evaluate on: `test` for a data set that has no validation rows (IMDb)."
     )
     licence: str = Field("not stated", description="Written into the manifest.")
+    sha256: str | None = Field(None, description=FILLED_IN)
 
 
 GlueName = Literal["cola", "sst2", "mrpc", "stsb", "qqp", "mnli", "qnli", "rte", "wnli"]
+GLUE_FOLDERS: dict[GlueName, str] = {
+    **{"cola": "CoLA", "sst2": "SST-2", "mrpc": "MRPC", "stsb": "STS-B", "qqp": "QQP"},
+    **{"mnli": "MNLI", "qnli": "QNLI", "rte": "RTE", "wnli": "WNLI"},
+}
 
 
 class GlueFolder(Strict):
@@ -50,6 +65,7 @@ class GlueFolder(Strict):
 
     source: Literal["local"] = "local"
     path: str = Field("data/glue", description="The folder that holds `CoLA`, `SST-2`, `MRPC` and so on.")
+    sha256: str | None = Field(None, description="SHA-256 of a task's files. The plan fills it in, to notice a change.")
 
 
 class GlueHub(Strict):
@@ -65,7 +81,7 @@ class GlueHub(Strict):
 GlueLocation = Annotated[GlueFolder | GlueHub, Field(discriminator="source")]
 
 
-class GlueTask(Strict):
+class GlueTask(Labelled):
     """A GLUE task, with the columns, labels, metrics and official row counts that GLUE gives it."""
 
     source: Literal["glue"] = "glue"
@@ -73,7 +89,7 @@ class GlueTask(Strict):
     location: GlueLocation | None = Field(None, description="Where its rows are; the experiment's `glue` by default.")
 
 
-class HubTask(Strict):
+class HubTask(Labelled):
     """A labelled data set on the Hugging Face hub."""
 
     source: Literal["hub"] = "hub"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from electralab.config.base import Name, Strict
+from electralab.config.base import FILLED_IN, Name, Strict
 
 MAX_VOCABULARY = 65_536  # ids are stored as uint16
 
@@ -21,7 +21,7 @@ class PackageText(Strict):
 
 
 class HubText(Strict):
-    """A text data set on the Hugging Face hub, streamed."""
+    """A text data set on the Hugging Face hub, downloaded file by file into the hub's cache."""
 
     source: Literal["hub"] = "hub"
     repository: str = Field(description="Data set id, for example `Skylion007/openwebtext`.")
@@ -33,12 +33,19 @@ class HubText(Strict):
 
 
 class LocalText(Strict):
-    """Files on this machine: `.txt` (one document a file), `.jsonl`, `.parquet`, `.csv` or `.tsv`."""
+    """Files on this machine: `.txt`, `.jsonl`, `.parquet`, `.csv` or `.tsv`."""
 
     source: Literal["local"] = "local"
-    path: str = Field(description="A file, a folder (read recursively) or a glob.")
+    path: str = Field(
+        description="A file, a folder (read recursively; links to files are followed) or a glob. What is there by that "
+        "name is no glob."
+    )
     text_column: str = Field("text", description="Column of `.jsonl`, `.parquet`, `.csv` and `.tsv` files.")
+    documents: Literal["file", "blank_line"] = Field(
+        "file", description="What a document of a `.txt` is: all of it, or what blank lines part."
+    )
     licence: str = Field("not stated", description="Written into the manifest.")
+    sha256: str | None = Field(None, description=FILLED_IN)
 
 
 class Corpus(Strict):

@@ -18,10 +18,13 @@ from electralab.config import Corpus
 from electralab.data.sources import Source, open_sources
 from electralab.errors import UserError
 from electralab.files import atomic_write, only_writer, read_json, sha256, write_json
+from electralab.progress import print_result
 
 Part = Literal["train", "held_out"]
 HASH_BITS = 64
 ROWS_PER_READ = 256
+FEW = 20  # documents
+LONG = 20_000  # characters: more than the articles of any bundled text
 BUFFER = 2**25  # characters that wait for their row group, over all shards
 
 
@@ -44,13 +47,12 @@ def build_corpus(name: str, corpus: Corpus, manifest: Path, downloads: Path) -> 
         with ExitStack() as stack:  # on an error no shard is kept, at its end all are renamed
             buffer = max(2**16, BUFFER // len(files))
             shards = {key: stack.enter_context(_open_shard(path, buffer)) for key, path in files.items()}
-            sources = _distribute(corpus, shards, downloads)
+            sources, notes = _distribute(corpus, shards, downloads)
             for (part, _), shard in shards.items():
                 if shard.documents == 0:
-                    raise UserError(
-                        f"corpus {name}: no document for {part} ({sum(s['rows'] for s in sources)} documents in all); "
-                        "add text, or lower shards or raise held_out_fraction"
-                    )
+                    remedy = "; ".join(notes) or "add text, or lower shards or raise held_out_fraction"
+                    count = sum(source["rows"] for source in sources)
+                    raise UserError(f"corpus {name}: no document for {part} ({count} documents in all); {remedy}")
             manifest.unlink(missing_ok=True)
         for path in folder.glob("*/*.parquet"):
             if path not in files.values():  # of an earlier build with more shards
@@ -59,7 +61,11 @@ def build_corpus(name: str, corpus: Corpus, manifest: Path, downloads: Path) -> 
         for key, path in files.items():
             parts[key[0]].append({"file": path.name, "sha256": sha256(path), **shards[key].size})
         totals = {key: sum(e[key] for e in parts["train"] + parts["held_out"]) for key in ("documents", "characters")}
-        write_json(manifest, {"name": name, "sources": sources, **parts, **totals})
+        write_json(manifest, {"name": name, "sources": sources, "notes": notes, **parts, **totals})
+        print_result(
+            f"{totals['documents']:,} documents, {totals['characters'] / 1e6:,.1f} million characters"
+            + "".join(f"; {note}" for note in notes)
+        )
 
 
 def iter_documents(manifest: Path, part: Part, shard: int | None = None) -> Iterator[str]:
@@ -87,11 +93,14 @@ def corpus_checksum(manifest: Path) -> str:
     return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
-def _distribute(corpus: Corpus, shards: dict[tuple[str, int], _Shard], downloads: Path) -> list[dict[str, Any]]:
-    """Write every distinct document to its shard; returns the provenance of the sources that were read."""
+def _distribute(
+    corpus: Corpus, shards: dict[tuple[str, int], _Shard], downloads: Path
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Write every distinct document to its shard; returns the provenance of the sources that were read, and notes."""
     seen = _SeenKeys()
     wanted = corpus.max_documents
     provenances: list[dict[str, Any]] = []
+    notes: list[str] = []
     for source in _sources(corpus, downloads):
         rows = characters = 0
         for document in source.documents:
@@ -105,9 +114,13 @@ def _distribute(corpus: Corpus, shards: dict[tuple[str, int], _Shard], downloads
             if seen.count == wanted:
                 break
         provenances.append({**source.provenance, "rows": rows, "characters": characters})
+        mean = characters / rows if rows else 0
+        if source.if_few and rows and (rows < FEW or mean > LONG):
+            counted = f"{rows:,} document{'s' if rows > 1 else ''} of {mean:,.0f} characters on average"
+            notes.append(f"{source.provenance['name']}: {counted}: {source.if_few}")
         if seen.count == wanted:
             break
-    return provenances
+    return provenances, notes
 
 
 def _sources(corpus: Corpus, downloads: Path) -> Iterator[Source]:

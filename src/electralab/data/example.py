@@ -12,6 +12,7 @@ from electralab.config import TableColumns
 from electralab.data.tabular import as_text
 from electralab.errors import UserError
 
+LABELLED = ("train", "validation", "validation_mismatched")  # splits whose rows all need a label
 UNLABELLED = ("", "-1", "-1.0")  # how GLUE's files say that a label is kept back
 
 
@@ -46,7 +47,10 @@ class Labels:
         if written in UNLABELLED:
             return None
         if self.score_range is None:
-            raise ValueError(f"label {written!r} is not among {', '.join(self.classes)}")
+            hint = ""
+            if written.removesuffix(".0") in self.classes:
+                hint = f"; whole numbers beside an empty cell become fractions: convert the column, or list {written}"
+            raise ValueError(f"label {written!r} is not among {', '.join(self.classes)}{hint}")
         low, high = self.score_range
         try:
             score = float(written)
@@ -91,7 +95,7 @@ def read_examples(
             _check_quotes(where, row, columns, labels)
         texts = [_text(row[name], f"{where} {name!r}") for name in text_columns(columns)]
         cell = row.get(columns.label)
-        written = "" if cell is None and not labelled else _text(cell, f"{where} {columns.label!r}")
+        written = _label(cell, f"{where} {columns.label!r}", labelled)
         try:
             label = labels.number(written)
         except ValueError as error:
@@ -120,6 +124,12 @@ def _text(cell: Any, where: str) -> str:
     if text is None:
         raise UserError(f"{where}: empty")
     return text
+
+
+def _label(cell: Any, where: str, needed: bool) -> str:
+    if isinstance(cell, bool):
+        return str(cell)
+    return _text(cell, where) if needed else as_text(cell, where) or ""
 
 
 def _check_quotes(where: str, row: dict[str, Any], columns: TableColumns, labels: Labels) -> None:

@@ -18,7 +18,6 @@ LICENCE = "GLUE (gluebenchmark.com): the terms of the original data set apply"
 class Glue:
     """What GLUE fixes about a task."""
 
-    folder: str  # in `glue_data`
     layouts: tuple[TableColumns, ...]  # of the hub, then of the official files
     rows: dict[str, int]  # official rows by split
     labels: tuple[str, ...] = ()
@@ -52,15 +51,13 @@ _ENTAILMENT = ("entailment", "not_entailment")
 
 GLUE = {
     "cola": Glue(
-        "CoLA",
         (_columns("sentence"),),
         _rows(8_551, 1_043, 1_063),
         ("unacceptable", "acceptable"),
         metrics=("mcc", "accuracy"),
     ),
-    "sst2": Glue("SST-2", (_columns("sentence"),), _rows(67_349, 872, 1_821), ("negative", "positive")),
+    "sst2": Glue((_columns("sentence"),), _rows(67_349, 872, 1_821), ("negative", "positive")),
     "mrpc": Glue(
-        "MRPC",
         (_columns("sentence1", "sentence2"), _columns("#1 String", "#2 String", "Quality")),
         _rows(3_668, 408, 1_725),
         ("not_equivalent", "equivalent"),
@@ -69,7 +66,6 @@ GLUE = {
         stems={"train": ("train",), "validation": ("validation", "dev"), "test": ("test", "msr_paraphrase_test")},
     ),
     "stsb": Glue(
-        "STS-B",
         (_columns("sentence1", "sentence2"), _columns("sentence1", "sentence2", "score")),
         _rows(5_749, 1_500, 1_379),
         metrics=("spearman", "pearson"),
@@ -77,14 +73,12 @@ GLUE = {
         unordered=True,
     ),
     "qqp": Glue(
-        "QQP",
         (_columns("question1", "question2"), _columns("question1", "question2", "is_duplicate")),
         _rows(363_846, 40_430, 390_965),
         ("not_duplicate", "duplicate"),
         metrics=("accuracy", "f1"),
     ),
     "mnli": Glue(
-        "MNLI",
         (
             _columns("premise", "hypothesis"),
             _columns("sentence1", "sentence2", "gold_label"),
@@ -124,7 +118,7 @@ GLUE = {
             "ax": "test",  # of the configuration `ax`
         },
     ),
-    "qnli": Glue("QNLI", (_columns("question", "sentence"),), _rows(104_743, 5_463, 5_463), _ENTAILMENT),
-    "rte": Glue("RTE", (_columns("sentence1", "sentence2"),), _rows(2_490, 277, 3_000), _ENTAILMENT),
-    "wnli": Glue("WNLI", (_columns("sentence1", "sentence2"),), _rows(635, 71, 146), _ENTAILMENT[::-1]),
+    "qnli": Glue((_columns("question", "sentence"),), _rows(104_743, 5_463, 5_463), _ENTAILMENT),
+    "rte": Glue((_columns("sentence1", "sentence2"),), _rows(2_490, 277, 3_000), _ENTAILMENT),
+    "wnli": Glue((_columns("sentence1", "sentence2"),), _rows(635, 71, 146), _ENTAILMENT[::-1]),
 }

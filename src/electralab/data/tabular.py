@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from electralab.config.local import table_parts
 from electralab.errors import UserError
 
-TABLE_SUFFIXES = (".jsonl", ".parquet", ".csv", ".tsv")
 Row = dict[str, Any]
 
 
@@ -22,11 +23,17 @@ def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
     `.tsv` files (and `.txt`, as MRPC's) have no quoting, as GLUE's: a quote character is text. Numbers are lines as an
     editor shows them (where a quoted field has several, the first), the header being line 1; rows from 1 for parquet.
 
+    A folder of parts is one table, whose rows are counted from 1.
+
     Raises:
         UserError: the file is damaged, is not UTF-8 or lacks a column, or a row does not fit the header.
     """
-    readers = {".jsonl": _json_lines, ".parquet": _parquet}
-    yield from readers.get(path.suffix, read_delimited)(path, columns)
+    read = {".jsonl": _json_lines, ".parquet": _parquet}.get(path.suffix, read_delimited)
+    if not path.is_dir():
+        yield from read(path, columns)
+        return
+    for number, (_, row) in enumerate((row for part in _parts(path) for row in read(part, columns)), start=1):
+        yield number, row
 
 
 def read_delimited(
@@ -67,6 +74,7 @@ def column_names(path: Path) -> list[str]:
     Raises:
         UserError: the file is damaged, is not UTF-8 or is empty.
     """
+    path = _parts(path)[0]
     if path.suffix == ".parquet":
         with _open_parquet(path) as file:
             return list(file.schema_arrow.names)
@@ -99,11 +107,13 @@ def as_text(value: Any, where: str) -> str | None:
     """A cell as text that can be stored: numbers as Python writes them, half a surrogate pair as U+FFFD.
 
     Raises:
-        UserError: the cell is neither text nor a number nor empty (None).
+        UserError: the cell is neither text nor a finite number nor empty (None or NaN).
     """
-    if value is None:
+    if value is None or value != value:
         return None
-    if not isinstance(value, str | int | float):
+    if isinstance(value, float) and math.isinf(value):
+        raise UserError(f"{where}: an infinite number where text is expected")
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
         raise UserError(f"{where}: a {type(value).__name__} where text is expected")
     text = str(value)
     try:
@@ -126,20 +136,36 @@ def check_columns(where: str, wanted: Sequence[str], found: Sequence[str]) -> No
             raise UserError(f"{where}: no column {column!r}; it has {', '.join(map(str, found)) or 'none'}{hint}")
 
 
+def _parts(path: Path) -> list[Path]:
+    parts = table_parts(path)
+    if not parts:
+        raise UserError(
+            f"{path} is a folder without {path.suffix} files: put its parts there, or one file of that name"
+        )
+    return parts
+
+
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line where it starts, fields) of every record, the header included."""
+    if path.suffix != ".csv":
+        for number, line in enumerate(read_lines(path), start=1):
+            text = line.rstrip("\r\n")
+            if number == 1 and "\r" in text:
+                raise UserError(f"{path}: its header holds carriage returns: end its lines with line feeds")
+            yield number, text.split("\t") if text else []
+        return
     csv.field_size_limit(sys.maxsize)
-    style: dict[str, Any] = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-    if path.suffix == ".csv":
-        style = {"delimiter": ",", "strict": True}
-    reader = csv.reader(read_lines(path), **style)
+    reader = csv.reader(read_lines(path), strict=True)
     start = 1
     try:
         for fields in reader:
             yield start, fields
             start = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"{path}, row {start}: {error}; check the delimiter, the quoting and the line ends") from error
+        reason = f"{error}; check the delimiter, the quoting and the line ends"
+        if "new-line character" in str(error):
+            reason = "a carriage return outside quotation marks: quote the field, or end the lines with line feeds"
+        raise UserError(f"{path}, row {start}: {reason}") from error
 
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import dataclass, field
-from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from electralab.config import GlueTask, HubTask, LocalTask, PackageTask, Task, WordOrderTask
+from electralab.config.local import TABLE_SUFFIXES, split_tables, table_parts
 from electralab.data import bundled
 from electralab.data.corpora import corpus_checksum, iter_documents
-from electralab.data.example import Example, Labels, all_columns, read_examples, text_columns
+from electralab.data.example import LABELLED, Example, Labels, all_columns, read_examples, text_columns
 from electralab.data.glue import GLUE
 from electralab.data.glue_files import read_glue
-from electralab.data.hub import stream_rows
-from electralab.data.sources import files_checksum
-from electralab.data.tabular import TABLE_SUFFIXES, column_names, read_rows
-from electralab.data.word_order import build_word_order
+from electralab.data.hub import HubSplit
+from electralab.data.overlap import overlap_notes, refusal, shared_rows
+from electralab.data.tabular import column_names, read_rows
+from electralab.data.word_order import WORDS, build_word_order
 from electralab.errors import UserError
-from electralab.files import atomic_write, read_json, sha256, write_json
+from electralab.files import atomic_write, files_checksum, read_json, sha256, write_json
 
 # Every task has `train` and `validation`; rows of `test`, `test_mismatched` and `ax` may have no label.
 SPLITS = ("train", "validation", "validation_mismatched", "test", "test_mismatched", "ax")
@@ -79,8 +80,9 @@ def build_task(name: str, task: Task, manifest: Path, downloads: Path, corpus_ma
     """Read a task from its source, check all of it, and then write it.
 
     Raises:
-        UserError: the source cannot be read, a column is missing, a label is not among the task's labels, or a
-            split is empty; the message names file, row and column.
+        UserError: the source cannot be read, a column is missing, a label is not among the task's labels, a split is
+            empty, or more of its rows are also training rows than the task accepts; the message names file, row and
+            column.
     """
     if isinstance(task, PackageTask):
         content = _package_task(task, downloads)
@@ -96,6 +98,10 @@ def build_task(name: str, task: Task, manifest: Path, downloads: Path, corpus_ma
     for split, examples in content.splits.items():
         if not examples:
             raise UserError(f"task {name}: the {split} split is empty; check its source")
+    shared = shared_rows(content.splits, content.unordered)
+    reason = refusal(shared, content.splits)
+    if reason is not None and not getattr(task, "accept_overlap", False):
+        raise UserError(f"task {name}: {reason}")
     write_json(
         manifest,
         {
@@ -108,7 +114,8 @@ def build_task(name: str, task: Task, manifest: Path, downloads: Path, corpus_ma
             "synthetic": isinstance(task, WordOrderTask),
             "sources": content.sources,
             "splits": {split: _write_split(manifest.parent, split, content) for split in content.splits},
-            "notes": content.notes,
+            "notes": [*content.notes, *_missing_classes(content), *overlap_notes(shared, content.splits)],
+            "overlap": shared,
         },
     )
 
@@ -139,6 +146,16 @@ def read_task(manifest: Path) -> TaskData:
         notes=content["notes"],
         checksum="-".join(content["splits"][split]["sha256"][:16] for split in splits),
     )
+
+
+def _missing_classes(content: _Content) -> list[str]:
+    """A sentence for every class without a row, which nobody can learn or nobody is asked."""
+    return [
+        f"{split}: no row has the label {label!r}"
+        for split in LABELLED
+        for number, label in enumerate(content.labels)
+        if split in content.splits and all(example.label != number for example in content.splits[split])
+    ]
 
 
 def _write_split(folder: Path, split: str, content: _Content) -> dict[str, Any]:
@@ -187,6 +204,12 @@ def _word_order(task: WordOrderTask, corpus: Path) -> _Content:
     train, validation = build_word_order(
         iter_documents(corpus, "held_out"), iter_documents(corpus, "train"), task.train_rows, task.validation_rows
     )
+    if not train or not validation:
+        raise UserError(
+            f"word_order: the held-out documents of corpus {task.corpus} have too few sentences of {min(WORDS)} to "
+            f"{max(WORDS)} words, which end in . ! or ? and are in no training document: it needs more text, of a "
+            "language that writes blanks between words"
+        )
     notes = [
         "SYNTHETIC: sentences of held-out documents, without those that are also a sentence of a training document."
     ]
@@ -216,7 +239,7 @@ def _local_task(task: LocalTask) -> _Content:
             {
                 "source": "local",
                 "name": task.path,
-                "sha256": files_checksum(list(files.values())),
+                "sha256": files_checksum([part for path in files.values() for part in table_parts(path)]),
                 "licence": task.licence,
             }
         ],
@@ -224,7 +247,7 @@ def _local_task(task: LocalTask) -> _Content:
 
 
 def _local_file(task: LocalTask, name: str, required: bool) -> Path | None:
-    found = [path for suffix in TABLE_SUFFIXES if (path := Path(task.path) / f"{name}{suffix}").exists()]
+    found = split_tables(Path(task.path), name)
     if not found and required:
         expected = ", ".join(f"{name}{suffix}" for suffix in TABLE_SUFFIXES)
         raise UserError(f"{task.path}: no {name} split there; expected one of {expected}")
@@ -241,16 +264,14 @@ def _local_split(task: LocalTask, split: str, path: Path) -> list[Example]:
 
 
 def _hub_task(task: HubTask) -> _Content:
-    rows = partial(stream_rows, task.repository, task.configuration)
-    splits = {
-        name: read_examples(
-            f"{task.repository} {split}",
-            rows(split, task.revision, all_columns(task.columns)),
-            task.columns,
-            _classes(task.labels),
-        )
-        for name, split in (("train", task.train_split), ("validation", task.validation_split))
-    }
+    splits, files = {}, []
+    for name, split in (("train", task.train_split), ("validation", task.validation_split)):
+        found = HubSplit(task.repository, task.configuration, split, task.revision).files()
+        fetched = [file.fetch() for file in found]
+        rows = chain.from_iterable(file.rows(all_columns(task.columns)) for file in fetched)
+        source = f"{task.repository} {split}"
+        splits[name] = read_examples(source, enumerate(rows, start=1), task.columns, _classes(task.labels))
+        files += [file.path for file in fetched]
     return _Content(
         list(task.labels),
         splits,
@@ -259,6 +280,7 @@ def _hub_task(task: HubTask) -> _Content:
                 "source": "hub",
                 "name": task.repository,
                 "version_or_revision": task.revision,
+                "sha256": files_checksum(files),
                 "licence": task.licence,
             }
         ],

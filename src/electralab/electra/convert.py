@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import fields
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -239,6 +240,8 @@ def _read_weights(directory: Path) -> dict[str, Tensor]:
     try:
         state = torch.load(older, map_location="cpu", weights_only=True)
         return {name: tensor for name, tensor in state.items() if isinstance(tensor, Tensor)}
+    except UnpicklingError as error:  # torch's own words tell how to open it nonetheless
+        raise _DamagedError(f"{OLDER_WEIGHTS} holds more than tensors, or is cut") from error
     except Exception as error:
         raise _DamagedError(str(error)) from error
 

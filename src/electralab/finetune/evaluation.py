@@ -84,10 +84,14 @@ def write_answers(folder: Path, data: TaskData, answers: dict[str, Floats]) -> N
 
 
 def row_counts(manifest: Path, data: TaskData) -> dict[str, float]:
-    """`validation_rows`, and the official row counts of a GLUE task, which tell a sample from the whole."""
-    splits: dict[str, Any] = read_json(manifest)["splits"]
+    """`validation_rows`, how many of them are also training rows (`overlap_rows`), and the official row counts of a
+    GLUE task, which tell a sample from the whole."""
+    content: dict[str, Any] = read_json(manifest)
+    splits = content["splits"]
     official = {f"official_{split}_rows": splits[split].get("official_rows") for split in ("train", "validation")}
     known = {name: float(rows) for name, rows in official.items() if rows is not None}
+    if overlap := content.get("overlap", {}).get("validation"):  # a task built earlier has not counted
+        known["overlap_rows"] = float(overlap)
     return {"validation_rows": float(len(data.validation)), **known}
 
 

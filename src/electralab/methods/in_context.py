@@ -13,9 +13,9 @@ from torch import Tensor
 from electralab.artifacts import Left, read_manifest, weights_in
 from electralab.config import InContext
 from electralab.data.example import Example
-from electralab.data.sources import files_checksum
 from electralab.data.tasks import TaskData
 from electralab.errors import RunFailed, Unsuitable
+from electralab.files import files_checksum
 from electralab.finetune.decoder.model import (
     EncodedPrompts,
     VerbalizedDecoder,

@@ -16,9 +16,8 @@ from electralab.artifacts import Left, Manifest, Reads, read_manifest, weights_i
 from electralab.config import AdapterMethod, InContext, Method
 from electralab.data.example import Example
 from electralab.data.models import DECODERS, weight_files
-from electralab.data.sources import files_checksum
 from electralab.errors import UserError
-from electralab.files import read_json, sha256
+from electralab.files import files_checksum, read_json, sha256
 from electralab.finetune.decoder.model import VerbalizedDecoder, label_logits
 from electralab.finetune.decoder.prompts import PromptTokenizer, Template
 from electralab.finetune.encoder.huggingface import HuggingFaceEncoder

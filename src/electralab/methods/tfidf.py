@@ -62,7 +62,7 @@ def _fit(method: str, data: TaskData, train: list[Example]) -> tuple[Any, Callab
     from sklearn.model_selection import GridSearchCV
 
     labels = np.array([example.label for example in train])
-    if not data.regression and np.bincount(labels, minlength=len(data.labels)).min() < FOLDS:
+    if not data.regression and _too_few(labels):
         raise Unsuitable(
             f"task {data.name}: the {len(train)} training rows of method {method} hold fewer than {FOLDS} of some "
             f"label ({', '.join(data.labels)}): raise max_train_rows or check the task"
@@ -84,8 +84,22 @@ def _fit(method: str, data: TaskData, train: list[Example]) -> tuple[Any, Callab
     else:
         search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": STRENGTHS}, cv=FOLDS)  # type: ignore[no-untyped-call]
     model = search.fit(train_features, labels).best_estimator_
-    predict = model.predict if data.regression else model.predict_log_proba
-    return model, lambda examples: predict(features(examples, "transform"))
+    if data.regression:
+        return model, lambda examples: model.predict(features(examples, "transform"))
+
+    def log_probabilities(examples: list[Example]) -> Floats:
+        """A class without a training row is never the answer."""
+        answers = np.full((len(examples), len(data.labels)), -np.inf)
+        answers[:, model.classes_] = model.predict_log_proba(features(examples, "transform"))
+        return answers
+
+    return model, log_probabilities
+
+
+def _too_few(labels: Any) -> bool:
+    """Whether a class that is there at all has fewer rows than there are folds, or there is one class."""
+    _, counts = np.unique(labels, return_counts=True)
+    return len(counts) < 2 or bool(counts.min() < FOLDS)
 
 
 def _text_columns(examples: list[Example]) -> list[list[str]]:

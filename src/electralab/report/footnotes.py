@@ -47,7 +47,17 @@ def measured(rows: pd.DataFrame, what: str) -> str:
     return (
         f"{len(rows)} {what} of `{_distinct(rows, 'preset')}`, seeds {seeds}, on {device}, threads a run {threads} "
         f"({machine}; load average at most {rows['provenance.load_average'].max():.1f}); {', '.join(versions)}; {code}."
+        f"{overlap(rows)}"
     )
+
+
+def overlap(rows: pd.DataFrame) -> str:
+    """Which tasks of these runs are scored on rows that are also training rows, as a sentence behind others."""
+    if "metric.overlap_rows" not in rows:
+        return ""
+    found = rows.loc[rows["metric.overlap_rows"] > 0, ["task", "metric.overlap_rows", "metric.validation_rows"]]
+    parts = [f"{task} {own:,.0f} of {of:,.0f}" for task, own, of in found.drop_duplicates().itertuples(index=False)]
+    return f" Validation rows that are also training rows: {listing(parts)}." if parts else ""
 
 
 def _distinct(rows: pd.DataFrame, column: str, length: int | None = None) -> str:

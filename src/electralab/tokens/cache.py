@@ -15,6 +15,7 @@ import numpy as np
 
 from electralab.errors import UserError
 from electralab.files import atomic_write, read_json, sha256, write_json
+from electralab.progress import print_result
 from electralab.tokens.shards import FORMAT, Part, Shard, ShardTask, end_with_parent, ensure_shard
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ Ids = np.ndarray[Any, np.dtype[np.uint16]]
 Offsets = np.ndarray[Any, np.dtype[np.int64]]
 PARTS: tuple[Part, ...] = ("train", "held_out")
 UNIGRAM_COUNTS = "unigram_counts.npy"
+MANY = 0.01  # of the tokens, unknown: English WordPiece leaves next to none
 SENTENCE_ENDS = [".", "!", "?"]
 
 
@@ -64,6 +66,7 @@ def build_cache(corpus_manifest: Path, tokenizer_json: Path, manifest: Path, wor
             counts += shard_counts
     with atomic_write(manifest.with_name(UNIGRAM_COUNTS)) as temporary, temporary.open("wb") as file:
         np.save(file, counts)
+    unknown = float(counts[encoder.unk_id] / max(1, counts.sum()))
     ends = [ids[0] for ids in encoder.encode(SENTENCE_ENDS) if len(ids) == 1 and ids[0] != encoder.unk_id]
     write_json(
         manifest,
@@ -82,9 +85,12 @@ def build_cache(corpus_manifest: Path, tokenizer_json: Path, manifest: Path, wor
             "unigram_counts": {"file": UNIGRAM_COUNTS, "sha256": sha256(manifest.with_name(UNIGRAM_COUNTS))},
             "documents": sum(shard["documents"] for part in PARTS for shard in shards[part]),
             "tokens": sum(shard["tokens"] for part in PARTS for shard in shards[part]),
+            "unknown_share": unknown,
             **shards,
         },
     )
+    warning = ": the vocabulary lacks characters or words of this text, which nobody learns" * (unknown > MANY)
+    print_result(f"{counts.sum() / 1e6:,.1f} million training tokens, {unknown:.2%} of them [UNK]{warning}")
 
 
 def _run(tasks: list[ShardTask], encoder: TextEncoder, workers: int) -> list[tuple[Shard, Offsets]]:

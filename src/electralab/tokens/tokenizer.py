@@ -33,7 +33,7 @@ class TextEncoder:
         tokenizer_json: the `tokenizer.json` of a tokenizer folder.
 
     Raises:
-        UserError: a file is missing or damaged, a special token is missing, or the ids do not fit uint16.
+        UserError: a file is missing or damaged, or a special token is missing.
     """
 
     def __init__(self, tokenizer_json: Path) -> None:
@@ -44,11 +44,6 @@ class TextEncoder:
         vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
         self.checksum = sha256(tokenizer_json)
         self.vocab_size = max(vocabulary.values()) + 1
-        if self.vocab_size >= MAX_VOCABULARY:
-            raise UserError(
-                f"{tokenizer_json}: {self.vocab_size} entries do not fit the uint16 token cache; "
-                f"choose a tokenizer with fewer than {MAX_VOCABULARY}"
-            )
         names = _special_names(tokenizer_json.with_name(TOKENIZER_CONFIG))
         missing = [role for role in SPECIAL_TOKENS if names[role] not in vocabulary]
         if missing:
@@ -61,7 +56,8 @@ class TextEncoder:
         added = self._tokenizer.get_added_tokens_decoder().items()
         roles = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
         self.special_ids: list[int] = sorted(roles | {id_ for id_, token in added if token.special})
-        self._fast = FastWordPiece(self._tokenizer) if supports(self._tokenizer) else None
+        fast = self.vocab_size < MAX_VOCABULARY and supports(self._tokenizer)
+        self._fast = FastWordPiece(self._tokenizer) if fast else None
 
     def encode(self, texts: list[str]) -> list[list[int]]:
         """Ids of every text, without special tokens and without truncation."""
@@ -96,7 +92,7 @@ def build_tokenizer(
         source: manifest of the corpus of a `TrainedTokenizer`; `tokenizer.json` of a `ModelTokenizer`'s model.
 
     Raises:
-        UserError: the corpus, the package or the hub cannot give such a tokenizer.
+        UserError: the corpus, the package or the hub cannot give such a tokenizer, or its ids do not fit uint16.
     """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -114,7 +110,12 @@ def build_tokenizer(
                     shutil.copyfile(source.with_name(name), folder / name)
         else:
             _from_hub(spec, folder)
-        TextEncoder(folder / TOKENIZER)
+        size = TextEncoder(folder / TOKENIZER).vocab_size
+        if size >= MAX_VOCABULARY:
+            raise UserError(
+                f"a tokenizer of {size} entries does not fit the uint16 token cache of a pretraining; choose one with "
+                f"fewer than {MAX_VOCABULARY}"
+            )
         # tokenizer.json is what a reader waits for, so it comes last.
         for file in sorted(folder.iterdir(), key=lambda path: path.name == TOKENIZER):
             with atomic_write(tokenizer_json.with_name(file.name)) as temporary:

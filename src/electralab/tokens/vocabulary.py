@@ -11,7 +11,9 @@ from electralab.errors import UserError
 from electralab.model_files import SPECIAL_TOKENS
 
 PAD, UNKNOWN, CLS, SEPARATOR, MASK = ALL_SPECIAL = list(SPECIAL_TOKENS.values())
-LARGEST_ALPHABET = 1000
+LARGEST_ALPHABET = 1000  # unless more characters are needed to cover the text
+COVERAGE = 0.9999  # of its characters: what is left out becomes [UNK], with the whole word that it stands in
+ENTRIES_OF_A_LETTER = 4  # itself, its form within a word, and two of the pieces that it stands in
 SMALLEST_PAIR_COUNT = 2
 
 Documents = Callable[[], Iterable[str]]
@@ -33,7 +35,7 @@ def train_wordpiece(documents: Documents, vocab_size: int, lowercase: bool) -> T
         UserError: there is no text.
     """
     tokenizer = wordpiece({UNKNOWN: 0}, lowercase)
-    alphabet = _alphabet(tokenizer, documents(), min(LARGEST_ALPHABET, vocab_size // 8))
+    alphabet = _alphabet(tokenizer, documents(), vocab_size)
     continuing = [f"##{character}" for character in alphabet if _continues_word(tokenizer, character)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
@@ -96,15 +98,31 @@ def _cls_and_separators(tokenizer: Tokenizer) -> processors.TemplateProcessing:
     )
 
 
-def _alphabet(tokenizer: Tokenizer, documents: Iterable[str], size: int) -> list[str]:
-    """The most frequent characters of the normalised text, in code-point order."""
+def _alphabet(tokenizer: Tokenizer, documents: Iterable[str], vocab_size: int) -> list[str]:
+    """The most frequent characters of the normalised text, in code-point order.
+
+    An eighth of the vocabulary and at most `LARGEST_ALPHABET`, as is usual for letters. More are taken where they are
+    needed for `COVERAGE` and there is room: Chinese has more characters, and every one is a word. A word needs one
+    entry, a letter also those of the pieces that it stands in.
+    """
     counts: Counter[str] = Counter()
     for document in documents:
         counts.update(tokenizer.normalizer.normalize_str(document))
     frequent = sorted((-count, character) for character, count in counts.items() if not character.isspace())
     if not frequent:
         raise UserError("cannot train a tokenizer: the corpus has no training text")
-    return sorted(character for _, character in frequent[:size])
+    usual = min(LARGEST_ALPHABET, vocab_size // 8)
+    uncovered = -sum(count for count, _ in frequent)
+    negligible = uncovered * (1 - COVERAGE)
+    room = vocab_size - len(ALL_SPECIAL)
+    alphabet: list[str] = []
+    for count, character in frequent:
+        room -= ENTRIES_OF_A_LETTER if _continues_word(tokenizer, character) else 1
+        if len(alphabet) >= usual and (uncovered <= negligible or room < 0):
+            break
+        alphabet.append(character)
+        uncovered += count
+    return sorted(alphabet)
 
 
 def _continues_word(tokenizer: Tokenizer, character: str) -> bool:

@@ -161,7 +161,7 @@ def test_odd_json_text_is_read(tmp_path: Path, content: bytes, expected: str) ->
     assert [text for text in source.documents if text] == [expected]
 
 
-def test_a_hub_data_set_is_streamed(tmp_path: Path) -> None:
+def test_a_hub_data_set_is_read(tmp_path: Path) -> None:
     """`datasets` reads a folder as it reads the hub; a row without text is no document."""
     rows = [{"text": "first", "id": 1}, {"text": None, "id": 2}, {"text": "third", "id": 3}]
     write_table(tmp_path / "train.parquet", rows)
@@ -174,7 +174,8 @@ def test_a_hub_task_round_trips(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         write_table(tmp_path / f"{split}.parquet", [{"a": "one", "b": "two", "y": 1}, {"a": "x", "b": "y", "y": 0}])
     columns = TableColumns(text="a", pair="b", label="y")
-    task = HubTask(repository=str(tmp_path), revision="main", columns=columns, labels=["0", "1"])
+    own = {"repository": str(tmp_path), "revision": "main", "accept_overlap": True}
+    task = HubTask(**own, columns=columns, labels=["0", "1"])
     build_task("h", task, tmp_path / "out" / "manifest.json", tmp_path)
     data = read_task(tmp_path / "out" / "manifest.json")
     assert data.train == data.validation == [Example("1", "one", "two", 1), Example("2", "x", "y", 0)]
@@ -184,7 +185,8 @@ def test_a_hub_task_round_trips(tmp_path: Path) -> None:
 def test_a_local_task_round_trips(tmp_path: Path, suffix: str) -> None:
     for split in ("train", "validation"):
         write_table(tmp_path / f"{split}{suffix}", ROWS)
-    task = LocalTask(path=str(tmp_path), columns=TableColumns(text="text"), labels=["no", "yes"])
+    own = {"path": str(tmp_path), "accept_overlap": True}
+    task = LocalTask(**own, columns=TableColumns(text="text"), labels=["no", "yes"])
     build_task("t", task, tmp_path / "out" / "manifest.json", tmp_path)
     data = read_task(tmp_path / "out" / "manifest.json")
     assert [(e.text, e.label) for e in data.train] == [(row["text"], int(row["label"] == "yes")) for row in ROWS]

@@ -5,9 +5,12 @@ Each run is a process of its own, because the clients read `HF_ENDPOINT` and `HF
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -225,7 +228,7 @@ def test_a_column_or_label_of_the_hub_that_does_not_fit_is_named(tmp_path: Path,
     assert "no column 'sentence2'; it has sentence1, label" in build(tmp_path, hub.url, glue(SECOND)).error
 
 
-def test_tasks_and_texts_of_any_repository_are_streamed(tmp_path: Path, hub: HubServer) -> None:
+def test_tasks_and_texts_of_any_repository_are_fetched(tmp_path: Path, hub: HubServer) -> None:
     rows = [{"text": f"document number {n}", "label": n % 2} for n in range(40)]
     hub.files["someone/reviews", FIRST] = {
         "data/train-00000-of-00001.parquet": parquet(rows),
@@ -233,7 +236,12 @@ def test_tasks_and_texts_of_any_repository_are_streamed(tmp_path: Path, hub: Hub
     }
     columns = TableColumns(text="text")
     task = HubTask(
-        repository="someone/reviews", revision=FIRST, validation_split="test", columns=columns, labels=["0", "1"]
+        repository="someone/reviews",
+        revision=FIRST,
+        validation_split="test",
+        columns=columns,
+        labels=["0", "1"],
+        accept_overlap=True,
     )
     data = build(tmp_path, hub.url, task).data
     assert len(data.train) == 40 and data.validation == data.train[:3]
@@ -246,10 +254,58 @@ def test_tasks_and_texts_of_any_repository_are_streamed(tmp_path: Path, hub: Hub
     assert documents == {row["text"] for row in rows}
 
 
-def test_a_streamed_text_from_a_failing_hub_is_one_line(tmp_path: Path, hub: HubServer) -> None:
-    hub.files["someone/text", FIRST] = {"data/train-00000-of-00001.parquet": parquet([{"text": "a"}])}
-    hub.faults["/resolve/"] = "500"
-    corpus = Corpus(parts=[HubText(repository="someone/text", revision=FIRST)], shards=1)
-    outcome = build(tmp_path, hub.url, corpus, "corpus")
-    assert "hub data set someone/text (default, train, revision 1111" in outcome.error
-    assert outcome.waited <= 300
+def text_files(files: int, rows: int = 40) -> dict[str, bytes]:
+    return {
+        f"data/train-{number:05d}-of-{files:05d}.parquet": parquet(
+            [{"text": f"document {row} of file {number}", "other": row} for row in range(rows)]
+        )
+        for number in range(files)
+    }
+
+
+TEXT = Corpus(parts=[HubText(repository="someone/text", revision=FIRST)], shards=1, held_out_fraction=0.3)
+
+
+def test_text_whose_last_file_fails_goes_on_with_that_file(tmp_path: Path, hub: HubServer) -> None:
+    """Nothing that has arrived is asked for again, and what comes out is what an undisturbed run gives."""
+    files = hub.files["someone/text", FIRST] = text_files(5)
+    (last,) = [name for name in files if "00004-of" in name]
+    hub.faults[last] = "500"
+    failed = build(tmp_path, hub.url, TEXT, "corpus")
+    assert f"hub data set someone/text ({last}, revision 1111" in failed.error and failed.waited <= 60
+    hub.faults.clear()
+    hub.requests.clear()
+    outcome = build(tmp_path, hub.url, TEXT, "corpus")
+    assert outcome.done.returncode == 0, outcome.done.stderr
+    assert [name for name in hub.downloads if name.endswith(".parquet")] == [
+        f"/datasets/someone/text/resolve/{FIRST}/{last}"
+    ]
+    documents = {*iter_documents(outcome.manifest, "train"), *iter_documents(outcome.manifest, "held_out")}
+    assert documents == {f"document {row} of file {number}" for row in range(40) for number in range(5)}
+    sources = read_json(outcome.manifest)["sources"]
+    assert [source["file"] for source in sources] == list(files)
+    assert [source["sha256"] for source in sources] == [hashlib.sha256(file).hexdigest() for file in files.values()]
+
+
+def test_a_file_that_rotted_in_the_cache_is_named(tmp_path: Path, hub: HubServer) -> None:
+    hub.files["someone/text", FIRST] = text_files(1)
+    assert build(tmp_path, hub.url, TEXT, "corpus").done.returncode == 0
+    shutil.rmtree(tmp_path / "out")
+    (cached,) = (tmp_path / "hub").rglob("*.parquet")
+    content = bytearray(cached.read_bytes())
+    content[len(content) // 2] ^= 1
+    cached.resolve().write_bytes(content)
+    assert f"{cached.resolve()} is damaged: delete it" in build(tmp_path, hub.url, TEXT, "corpus").error
+
+
+def test_text_of_another_format_that_is_long_enough_is_not_downloaded_whole(tmp_path: Path, hub: HubServer) -> None:
+    hub.files["someone/text", FIRST] = {
+        f"train-{number}.jsonl.gz": gzip.compress(
+            "".join(f'{{"text": "document {row} of file {number}"}}\n' for row in range(40)).encode()
+        )
+        for number in range(5)
+    }
+    outcome = build(tmp_path, hub.url, TEXT.model_copy(update={"max_documents": 50}), "corpus")
+    assert outcome.done.returncode == 0, outcome.done.stderr
+    assert len([name for name in hub.downloads if name.endswith(".gz")]) == 2
+    assert read_json(outcome.manifest)["documents"] == 50

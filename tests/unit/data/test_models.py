@@ -10,18 +10,21 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from model_hub import COMMIT, fetch, serve_model, write_bert, write_tokenizer_json
+from model_hub import COMMIT, WORDS, fetch, serve_model, write_bert, write_tokenizer_json
 from safetensors import safe_open
 from tiny_decoder import KINDS, write_decoder
-from tokenizers import Tokenizer
+from tokenizers import BertWordPieceTokenizer, Tokenizer
 
 from electralab.config import HubModel, LocalModel, PackageModel
 from electralab.data import models
+from electralab.data.example import Example
 from electralab.data.models import fetch_model
 from electralab.data.packages import MINILM, SMOLLM2, fetch_package, open_member, read_member
 from electralab.electra import architectures
 from electralab.electra.convert import load_encoder
 from electralab.files import read_json, sha256
+from electralab.finetune.examples import encode_examples
+from electralab.model_files import SPECIAL_TOKENS
 from electralab.tokens.tokenizer import load_tokenizer
 
 TEXTS = ["A small model of words.", "smallword MODELS of words", "", "unknown 漢字 a.a", "a small model of words " * 9]
@@ -78,6 +81,48 @@ def test_its_tokenizer_is_that_of_transformers(folder: Path, tmp_path: Path, mad
     assert ours.encode(TEXTS) == [theirs.encode(text, add_special_tokens=False) for text in TEXTS]
     assert (ours.pad_id, ours.unk_id, ours.cls_id, ours.sep_id, ours.mask_id) == (0, 1, 2, 3, 4)
     assert ".partial" not in manifest.with_name("tokenizer_config.json").read_text()
+
+
+@pytest.mark.parametrize("tokenizer_class", ["BertTokenizer", "ElectraTokenizer", "PreTrainedTokenizerFast"])
+@pytest.mark.parametrize(
+    ("written", "configured"),
+    [
+        ({"lowercase": True}, {"do_lower_case": False}),
+        ({"lowercase": True}, {"do_lower_case": True, "strip_accents": False}),
+        ({"lowercase": False}, {"do_lower_case": True}),
+        ({"lowercase": False}, {}),
+        ({"lowercase": True, "handle_chinese_chars": False}, {"tokenize_chinese_chars": True}),
+    ],
+)
+def test_text_is_normalised_as_transformers_does_where_two_files_disagree(
+    folder: Path, tmp_path: Path, tokenizer_class: str, written: dict[str, bool], configured: dict[str, bool]
+) -> None:
+    (folder / "vocab.txt").write_text("\n".join([*WORDS, "Cat", "cat", "müsste", "musste", "漢"]) + "\n")
+    BertWordPieceTokenizer(str(folder / "vocab.txt"), **written).save(str(folder / "tokenizer.json"))
+    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
+    own = {"tokenizer_class": tokenizer_class} | names | configured
+    (folder / "tokenizer_config.json").write_text(json.dumps(own))
+    manifest = fetch_local(folder, tmp_path / "out")
+    theirs = transformers.AutoTokenizer.from_pretrained(folder)
+    texts = ["A Cat müsste of WORDS", "cat Müsste musste", "small漢models"]
+    expected = [theirs.encode(text, add_special_tokens=False) for text in texts]
+    assert load_tokenizer(manifest.with_name("tokenizer.json")).encode(texts) == expected
+    plain = BertWordPieceTokenizer(str(folder / "vocab.txt"), **written)
+    followed = expected != [plain.encode(text, add_special_tokens=False).ids for text in texts]
+    assert bool(read_json(manifest)["notes"]) == followed == (tokenizer_class != "PreTrainedTokenizerFast")
+
+
+def test_a_vocabulary_of_more_entries_than_uint16_has_is_read(tmp_path: Path) -> None:
+    """As that of a multilingual BERT: only the token cache of a pretraining needs small ids."""
+    pieces = [*WORDS, *(f"w{number}" for number in range(70_000))]
+    (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n")
+    BertWordPieceTokenizer(str(tmp_path / "vocab.txt")).save(str(tmp_path / "tokenizer.json"))
+    names = {f"{role}_token": token for role, token in SPECIAL_TOKENS.items()}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(names))
+    encoder = load_tokenizer(tmp_path / "tokenizer.json")
+    assert encoder.encode(["w69999 small W1"]) == [[pieces.index(word) for word in ("w69999", "small", "w1")]]
+    (encoded,) = np.split(encode_examples([Example("1", "w69999", None, 0)], encoder, 8).tokens, 1)
+    assert encoded.tolist() == [2, pieces.index("w69999"), 3]
 
 
 def test_special_tokens_keep_the_names_that_the_model_gives_them(folder: Path, tmp_path: Path) -> None:

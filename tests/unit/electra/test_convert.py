@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def saved(tmp_path: Path) -> tuple[ElectraPair, Path]:
     save_discriminator(tmp_path / "discriminator", pair)
     save_generator(tmp_path / "generator", pair)
     return pair, tmp_path
+
+
+def test_what_is_saved_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None:
+    """safetensors writes files that nobody else can read."""
+    before = os.umask(0o027)
+    try:
+        save_discriminator(tmp_path / "d", make_pair())
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "d").iterdir()} == {0o640}
 
 
 def assert_equal_logits(actual: torch.Tensor, expected: torch.Tensor) -> None:

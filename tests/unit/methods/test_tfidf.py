@@ -1,10 +1,13 @@
 """The TF-IDF baseline on a task of 400 rows."""
 
+import json
+
 import numpy as np
 import pytest
 from finetune_task import read_predictions, write_task
 
 from electralab.config import TfidfBaseline
+from electralab.files import sha256
 from electralab.methods.run import Inputs, run_job
 from electralab.names import NO_MODEL
 from electralab.records import read_record
@@ -58,6 +61,23 @@ def test_tfidf_of_scores_is_a_ridge_regression(inputs, tmp_path):
     assert record.metrics["score"] > 0.8 and record.primary_metric == "spearman"
     assert record.metrics["pearson"] == pytest.approx(np.corrcoef(labels, predictions)[0, 1], abs=1e-4)
     assert "alpha = " in record.notes[0]
+
+
+def test_a_class_without_a_training_row_is_never_the_answer(tmp_path):
+    """As a model with an output that nothing trains: the run is finished, and those rows are wrong."""
+    task = write_task(tmp_path / "task", labels="words")
+    rows = [json.loads(line) for line in (task.parent / "validation.jsonl").read_text().splitlines()]
+    rows[:50] = [row | {"label": 2} for row in rows[:50]]
+    path = task.parent / "validation.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = json.loads(task.read_text())
+    manifest["labels"], manifest["splits"]["validation"]["sha256"] = ["no", "yes", "maybe"], sha256(path)
+    task.write_text(json.dumps(manifest))
+    record = run(tmp_path, task)
+    answers = read_predictions(tmp_path)
+    assert record.status == "ok" and {row["prediction"] for row in answers} == {"no", "yes"}
+    assert record.metrics["accuracy"] == pytest.approx(np.mean([row["label"] == row["prediction"] for row in answers]))
+    assert 0.65 < record.metrics["accuracy"] <= 0.75
 
 
 def test_tfidf_answers_every_split(inputs, tmp_path):

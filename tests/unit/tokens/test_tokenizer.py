@@ -172,7 +172,7 @@ def test_a_hub_tokenizer_without_a_mask_is_refused(tmp_path: Path) -> None:
 def test_a_vocabulary_beyond_uint16_is_refused(tmp_path: Path) -> None:
     names = [*BOS_NAMES.values(), *(f"word{number}" for number in range(65_536 - 5))]
     spec = _hub_folder(tmp_path / "hub", {name: number for number, name in enumerate(names)}, BOS_NAMES)
-    with pytest.raises(UserError, match="65536 entries do not fit the uint16 token cache"):
+    with pytest.raises(UserError, match="65536 entries does not fit the uint16 token cache of a pretraining"):
         build_tokenizer(spec, tmp_path / "out" / "tokenizer.json", tmp_path, None)
 
 

@@ -8,13 +8,12 @@ import torch
 
 from electralab.config import Training
 from electralab.data.models import weight_files
-from electralab.data.sources import files_checksum
 from electralab.electra.convert import load_encoder
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import Unsuitable, UserError
-from electralab.files import read_json
+from electralab.files import files_checksum, read_json
 from electralab.records import check_network
 from electralab.specs import RandomInit, RunSpec, weights_folder
 from electralab.tokens.tokenizer import TextEncoder

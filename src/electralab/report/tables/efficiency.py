@@ -173,7 +173,7 @@ def _score_about(runs: Runs, methods: Mapping[str, list[str]]) -> str:
         "The score is the mean of the validation scores (accuracy, or the metric named) over the human-labelled tasks "
         "fine-tuned with a method "
         f"({sets}), with the 95 % interval over fine-tuning seeds (Student t, each model by itself); "
-        "synthetic tasks are not in it."
+        f"synthetic tasks are not in it.{footnotes.overlap(runs.finetuned)}"
     )
 
 

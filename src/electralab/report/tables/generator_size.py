@@ -138,7 +138,7 @@ def _finetuning_about(runs: Runs) -> str:
     seeds = listing([str(seed) for seed in sorted(rows["seed"].unique())])
     return (
         f" Scores: validation accuracy (another metric where the heading names one) of {len(rows)} fine-tunings, mean "
-        f"over seeds {seeds} with its 95 % interval (Student t, each model by itself)."
+        f"over seeds {seeds} with its 95 % interval (Student t, each model by itself).{footnotes.overlap(rows)}"
     )
 
 
