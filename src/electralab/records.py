@@ -212,9 +212,7 @@ def peak_bytes(device: str) -> dict[str, int]:
     """The most memory that this process has had so far, and on a GPU the most that was allocated there: of a `Cost`."""
     unit = 1 if sys.platform == "darwin" else 1024
     peaks = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
-    if device.startswith("cuda"):
-        import torch
-
+    if (torch := _torch(device)) is not None:
         peaks["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(device)
     return peaks
 
@@ -258,9 +256,14 @@ def _git(root: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
+def _torch(device: str) -> Any:
+    """PyTorch, for a run on a GPU, which has imported it; reports read records without it."""
+    return sys.modules.get("torch") if device.startswith("cuda") else None
+
+
 def _gpu(device: str) -> str | None:
-    torch = sys.modules.get("torch")  # reports read records without it; who trains on a GPU has imported it
-    return str(torch.cuda.get_device_name(device)) if torch and device.startswith("cuda") else None
+    torch = _torch(device)
+    return None if torch is None else str(torch.cuda.get_device_name(device))
 
 
 def _processor() -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from left_behind import left_behind
 
 from electralab.config import Corpus, GlueFolder, GlueTask, LocalTask, LocalText, TableColumns, WordOrderTask
 from electralab.data.corpora import build_corpus
@@ -63,7 +64,7 @@ def glue_error(folder: Path, task: str) -> str:
     ]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1, done.stderr
-    assert not (folder / "out").exists()
+    assert not left_behind(folder / "out")
     return done.stderr
 
 

@@ -26,13 +26,14 @@ rule pretrain:
         spec=lambda w: PLAN.pretrain_spec(w.model, int(w.seed)),
         # Taken from `input`, so Snakemake compares none of these: what decides no weight trains nothing anew.
         watching=lambda w, input: PLAN.pretrain_watching(w.model),
+        device=lambda w, input: DEVICE,
         start=lambda w, input: named(input, "start"),
         start_generator=lambda w, input: named(input, "start_generator"),
     message:
         "Pretrain {wildcards.model}, seed {wildcards.seed}"
     shell:
         "python -m electralab pretrain --spec {params.spec:q} --watching {params.watching:q} --tokens {input.tokens}"
-        " --tokenizer {input.tokenizer} {params.start} {params.start_generator} --threads {threads} --device {DEVICE}"
+        " --tokenizer {input.tokenizer} {params.start} {params.start_generator} --threads {threads} --device {params.device}"
         " --out {output.record} 2> {log}"
 
 

@@ -25,13 +25,14 @@ rule run:
         runtime=480,
     params:
         spec=lambda w: PLAN.run_spec(w.model, w.task, w.chain, int(w.seed)),
+        device=lambda w, input: DEVICE,  # by way of `input`, so that another device makes nothing anew
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
     message:
         "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " --threads {threads} --device {DEVICE} --out {output.record} 2> {log}"
+        " --threads {threads} --device {params.device} --out {output.record} 2> {log}"
 
 
 rule finetuning:

@@ -22,10 +22,11 @@ rule search:
         runtime=1440,
     params:
         spec=lambda w: PLAN.search_spec(w.search),
+        device=lambda w, input: DEVICE,  # by way of `input`, so that another device makes nothing anew
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
     message:
         "Search {wildcards.search}"
     shell:
         "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " --threads {threads} --device {DEVICE} --out {output} 2> {log}"
+        " --threads {threads} --device {params.device} --out {output} 2> {log}"

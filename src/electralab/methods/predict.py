@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from electralab.artifacts import MANIFEST, Manifest
+from electralab.config.local import TABLE_SUFFIXES
 from electralab.data.example import Example
-from electralab.data.tabular import TABLE_SUFFIXES, as_text, column_names, read_lines, read_rows
+from electralab.data.tabular import as_text, column_names, read_lines, read_rows
 from electralab.errors import UserError
 from electralab.files import atomic_write
 from electralab.finetune.metrics import Floats

@@ -9,11 +9,10 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from electralab.data.models import weight_files
-from electralab.data.sources import files_checksum
 from electralab.electra.convert import continue_from
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
-from electralab.files import read_json
+from electralab.files import files_checksum, read_json
 from electralab.model_files import TOKENIZER
 from electralab.names import record_in
 from electralab.records import check_network, read_record
