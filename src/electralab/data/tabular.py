@@ -15,6 +15,7 @@ from electralab.config.local import table_parts
 from electralab.errors import UserError
 
 Row = dict[str, Any]
+HIDDEN_RETURN = "\udc0d"  # half a surrogate pair: no UTF-8 text holds one
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:
@@ -147,25 +148,35 @@ def _parts(path: Path) -> list[Path]:
 
 def _records(path: Path) -> Iterator[tuple[int, list[str]]]:
     """(line where it starts, fields) of every record, the header included."""
-    if path.suffix != ".csv":
-        for number, line in enumerate(read_lines(path), start=1):
-            text = line.rstrip("\r\n")
-            if number == 1 and "\r" in text:
-                raise UserError(f"{path}: its header holds carriage returns: end its lines with line feeds")
-            yield number, text.split("\t") if text else []
-        return
+    records = _csv_records(path) if path.suffix == ".csv" else _tsv_records(path)
+    for number, (line, fields) in enumerate(records):
+        if number == 0 and any("\r" in name for name in fields):
+            raise UserError(f"{path}: its header holds carriage returns: end its lines with line feeds")
+        yield line, fields
+
+
+def _tsv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    for number, line in enumerate(read_lines(path), start=1):
+        text = line.rstrip("\r\n")
+        yield number, text.split("\t") if text else []
+
+
+def _csv_records(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """A carriage return within a line is text, as pandas writes it; for Python's reader it would be the line's end."""
     csv.field_size_limit(sys.maxsize)
-    reader = csv.reader(read_lines(path), strict=True)
+    reader = csv.reader(map(_hide_returns, read_lines(path)), strict=True)
     start = 1
     try:
         for fields in reader:
-            yield start, fields
+            yield start, [field.replace(HIDDEN_RETURN, "\r") for field in fields]
             start = reader.line_num + 1
     except csv.Error as error:
-        reason = f"{error}; check the delimiter, the quoting and the line ends"
-        if "new-line character" in str(error):
-            reason = "a carriage return outside quotation marks: quote the field, or end the lines with line feeds"
-        raise UserError(f"{path}, row {start}: {reason}") from error
+        raise UserError(f"{path}, row {start}: {error}; check the delimiter, the quoting and the line ends") from error
+
+
+def _hide_returns(line: str) -> str:
+    text = line.rstrip("\r\n")
+    return text.replace("\r", HIDDEN_RETURN) + line[len(text) :]
 
 
 def _json_lines(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, Row]]:

@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from electralab.config import Corpus, LocalTask, LocalText
@@ -36,6 +36,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(cells, cells), min_size=1, max_size=4))
+@example([("<a good\rfilm>", "<1>"), ('<a "quoted\r\r film>', "<0>")])
 def test_a_tsv_has_the_cells_that_pandas_reads(folder: Path, rows: list[tuple[str, str]]) -> None:
     path = folder / "t.tsv"
     content = "".join("\t".join(row) + "\n" for row in [("a", "b"), *rows])
@@ -46,17 +47,24 @@ def test_a_tsv_has_the_cells_that_pandas_reads(folder: Path, rows: list[tuple[st
 
 
 @settings(max_examples=50)
-@given(st.lists(st.tuples(cells, st.text(st.sampled_from('ab,"\r\n\t'))), min_size=1, max_size=4))
+@given(st.lists(st.tuples(cells, st.text(st.sampled_from('ab,"\r\n\t')).map("{}.".format)), min_size=1, max_size=4))
 def test_a_csv_that_pandas_wrote_has_the_cells_that_were_written(folder: Path, rows: list[tuple[str, str]]) -> None:
     path = folder / "t.csv"
     path.write_bytes(pd.DataFrame(rows, columns=["a", "b"]).to_csv(index=False, lineterminator="\n").encode())
     assert [(row["a"], row["b"]) for _, row in read_rows(path, ["a"])] == rows
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r\r\n"])
+def test_line_ends_are_no_text(tmp_path: Path, end: str) -> None:
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        (tmp_path / name).write_bytes(f"a{separator}b{end}one\rmore{separator}two{end}".encode())
+        assert [row for _, row in read_rows(tmp_path / name, ["a"])] == [{"a": "one\rmore", "b": "two"}]
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.csv", b"text\na good\rfilm\n", r"a\.csv, row 2: a carriage return outside quotation marks: quote"),
+        ("a.csv", b"text\rone\rtwo\r", r"a\.csv: its header holds carriage returns: end its lines with line feeds"),
         ("a.tsv", b"text\rone\rtwo\r", r"a\.tsv: its header holds carriage returns: end its lines with line feeds"),
         ("a.jsonl", b'{"text": Infinity}\n', r"a\.jsonl, row 1, column 'text': an infinite number where text"),
         ("a.jsonl", b'{"text": true}\n', r"a\.jsonl, row 1, column 'text': a bool where text is expected"),
