@@ -157,11 +157,11 @@ def _predict(options: argparse.Namespace) -> None:
     import torch
 
     from electralab.machine import select_device
-    from electralab.methods.predict import Source, predict_texts
+    from electralab.methods.predict import Format, Source, predict_texts
 
     torch.set_num_threads(options.threads)
     out = options.out
-    form = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
+    form: Format = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
     source = Source(options.texts, options.pair, options.file, options.columns)
     predict_texts(options.model, source, out, form, select_device(options.device))
 

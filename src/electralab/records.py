@@ -163,7 +163,7 @@ class Meter:
             wall_seconds=round(self.wall_seconds, 3),
             cpu_seconds=round(self.cpu_seconds, 3),
             gpu_seconds=gpu,
-            **(peak_bytes(self.device) | known),
+            **({"peak_rss_bytes": peak_rss_bytes()} | known),
         )
 
     def provenance(self) -> Provenance:
@@ -184,14 +184,9 @@ class Meter:
         )
 
 
-def peak_bytes(device: str) -> dict[str, int]:
-    """The most memory that this process has had so far, and on a GPU the most that was allocated there: of a `Cost`."""
-    peaks = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
-    if device.startswith("cuda"):
-        import torch
-
-        peaks["peak_gpu_bytes"] = torch.cuda.max_memory_allocated(device)
-    return peaks
+def peak_rss_bytes() -> int:
+    """The most memory that this process has had so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 @functools.cache

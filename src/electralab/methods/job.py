@@ -14,6 +14,7 @@ from electralab.data.tasks import TaskData
 from electralab.files import read_json
 from electralab.finetune.metrics import Floats
 from electralab.model_files import CONFIG
+from electralab.records import peak_rss_bytes
 from electralab.specs import RunSpec, weights_folder
 
 
@@ -65,11 +66,20 @@ class Outcome:
     checksums: dict[str, str]
     """Of what was read beside the task."""
     peaks: dict[str, int] = field(default_factory=dict)
-    """`records.peak_bytes` when the method's own work was done; without it, when the run was."""
+    """`peak_bytes` when the method's own work was done; without it, they are read when the run is done."""
     tokens: int | None = None
     """Read in training; None where nothing reads tokens."""
     notes: list[str] = field(default_factory=list)
     mnli_validation: Literal["matched", "matched_and_mismatched"] = "matched"
+
+
+def peak_bytes(device: str) -> dict[str, int]:
+    """The most memory so far, as a record's cost names it: of this process and, on a GPU, allocated there."""
+    if not device.startswith("cuda"):
+        return {"peak_rss_bytes": peak_rss_bytes()}
+    import torch
+
+    return {"peak_rss_bytes": peak_rss_bytes(), "peak_gpu_bytes": torch.cuda.max_memory_allocated(device)}
 
 
 Method = Callable[[Job], Outcome]

@@ -19,7 +19,7 @@ from electralab.errors import RunFailed, Unsuitable, UserError
 from electralab.finetune.evaluation import check_labels, evaluate, evaluation_notes, row_counts, write_answers
 from electralab.finetune.metrics import Floats
 from electralab.finetune.predictions import predictions_name, read_predictions
-from electralab.methods.job import Job, Method
+from electralab.methods.job import Job, Method, peak_bytes
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
 
@@ -109,7 +109,7 @@ def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
                 parameters=outcome.parameters,
                 tokens=outcome.tokens,
                 bytes_on_disk=sum(path.stat().st_size for path in weights_in(job.artifact)),
-                **outcome.peaks,
+                **(outcome.peaks or peak_bytes(job.device)),
             ),
         }
     )

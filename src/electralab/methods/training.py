@@ -21,10 +21,9 @@ from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats, task_metrics
 from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
-from electralab.methods.job import Job, Outcome
+from electralab.methods.job import Job, Outcome, peak_bytes
 from electralab.methods.tuning import Tuned, train_best
 from electralab.names import EPOCH_SCORE
-from electralab.records import peak_bytes
 
 
 class Kept(NamedTuple):
