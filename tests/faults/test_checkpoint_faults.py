@@ -7,7 +7,7 @@ import os
 import re
 import resource
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from tiny_pretraining import make_inputs, run_spec, weights
 
 from electralab.errors import UserError
 from electralab.pretrain import checkpoint as checkpoint_module
+from electralab.pretrain import finished as finished_module
 from electralab.pretrain import trainer as trainer_module
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.inputs import Inputs
@@ -47,6 +48,38 @@ def stopped_run(inputs: Inputs, record: Path, monkeypatch: pytest.MonkeyPatch, s
     with monkeypatch.context() as patch, pytest.raises(RuntimeError, match="power cut"):
         patch.setattr(Trainer, "train_step", dies)
         run_pretraining(run_spec(**values), inputs, record)
+
+
+# --- what outlives its deletion ----------------------------------------------------------------------------------
+
+
+def test_a_finished_run_whose_outputs_a_new_snakemake_deletes_is_not_trained_again(
+    inputs: Inputs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = tmp_path / "run.json"
+    run_pretraining(run_spec(), inputs, record)
+    outputs = {path: path.read_bytes() for path in (record, tmp_path / "evaluation.csv")}
+
+    def trained_again(change: Callable[[], object], **values: object) -> bool:
+        for path in outputs:
+            path.unlink(missing_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(Trainer, "train_step", lambda self: pytest.fail("it trains"))
+            change()
+            try:
+                run_pretraining(run_spec(**values), inputs, record)
+            except pytest.fail.Exception:
+                return True
+        return False
+
+    assert not trained_again(lambda: None)
+    assert {path: path.read_bytes() for path in outputs} == outputs
+    assert trained_again(lambda: None, learning_rate=0.003)
+    assert trained_again(lambda: None, snapshots=[0.5])
+    assert trained_again(lambda: monkeypatch.setattr(finished_module, "source_hash", lambda: "other source"))
+    monkeypatch.undo()
+    weights_file = tmp_path / "generator" / "model.safetensors"
+    assert trained_again(lambda: weights_file.write_bytes(weights_file.read_bytes()[:-1] + b"?"))
 
 
 # --- what decides the weights ------------------------------------------------------------------------------------

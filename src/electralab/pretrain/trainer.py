@@ -22,6 +22,7 @@ from electralab.files import only_writer, sha256, staged_folder
 from electralab.model_files import WEIGHTS, copy_tokenizer
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
+from electralab.pretrain.finished import keep_results, restore_results
 from electralab.pretrain.health import Spikes, findings
 from electralab.pretrain.history import History
 from electralab.pretrain.inputs import Inputs
@@ -60,6 +61,9 @@ def run_pretraining(
     torch.set_num_threads(threads)
     with only_writer(record_path.parent):
         trainer = Trainer(spec, inputs, record_path, threads, torch.device(device))
+        finished = restore_results(record_path, spec, trainer.meter.data)
+        if finished is not None:
+            return finished
         trainer.resume()
         try:
             trainer.run()
@@ -239,6 +243,7 @@ class Trainer:
             ),
         )
         record = write_record(self.record_path, record)
+        keep_results(self.record_path)
         self.checkpoints.remove()
         return record
 
