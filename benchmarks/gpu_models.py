@@ -21,6 +21,7 @@ from electralab.electra.corruption import Corruption, mask_tokens
 from electralab.electra.encoder import ElectraConfig, Encoder
 from electralab.electra.objective import ElectraObjective
 from electralab.files import sha256
+from electralab.pretrain.inputs import Inputs
 from electralab.pretrain.trainer import Trainer
 from electralab.specs import PretrainSpec
 
@@ -106,7 +107,8 @@ def make_trainer(setup: Setup, name: str, bf16: bool, steps: int, afresh: bool =
     tokens = setup.folder / "tokens" / "manifest.json"
     if not tokens.exists():
         write_tokens(tokens, network.vocab_size, setup.documents)
-    trainer = Trainer(spec, tokens, tokens.with_name("tokenizer.json"), record, torch.get_num_threads(), setup.device)
+    inputs = Inputs(tokens, tokens.with_name("tokenizer.json"))
+    trainer = Trainer(spec, inputs, record, torch.get_num_threads(), setup.device)
     trainer.bf16 = bf16  # set here, because the settings refuse bf16 on a CPU without it, where a dry run may be
     return trainer
 
@@ -153,10 +155,9 @@ def write_tokens(manifest: Path, vocab_size: int, documents: int, length: int = 
 def our_pretraining_step(setup: Setup, bf16: bool) -> Callable[[], Any]:
     trainer = make_trainer(setup, f"timed-{'bf16' if bf16 else 'fp32'}", bf16, steps=1_000_000)
 
-    def step() -> Tensor:
-        loss = trainer.train_step()
+    def step() -> None:
+        trainer.train_step()
         trainer.step += 1
-        return loss
 
     return step
 

@@ -118,10 +118,10 @@ def _resume(setup: Setup) -> Iterator[str]:
         if dies_at is not None:
             train_step = trainer.train_step
 
-            def dies(trainer: Any = trainer, train_step: Any = train_step) -> Tensor:
+            def dies(trainer: Any = trainer, train_step: Any = train_step) -> None:
                 if trainer.step == died:
                     raise InterruptedError
-                return train_step()
+                train_step()
 
             trainer.train_step = dies
             try:

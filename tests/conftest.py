@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,9 @@ ROOT = Path(__file__).resolve().parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test may reach a model hub by accident; those that test the hub say so themselves.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+# Under nohup, which tests of a closed terminal would inherit, the signal is ignored.
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 settings.register_profile("electralab", deadline=None)
 settings.load_profile("electralab")

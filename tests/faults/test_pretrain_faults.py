@@ -113,12 +113,15 @@ def test_a_signal_saves_and_says_how_to_go_on(inputs: Inputs, tmp_path: Path, na
         "--tokenizer", str(inputs[1]), "--device", "cpu", "--out", str(record),
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "evaluation.csv").exists():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
-    process.send_signal(signal.Signals[name])
-    _, errors = process.communicate(timeout=60)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "evaluation.csv").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        process.send_signal(signal.Signals[name])
+        _, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
     assert process.returncode == 1
     assert f"stopped by {name}" in errors.splitlines()[-1] and "Traceback" not in errors
     assert len(list((tmp_path / "checkpoints").rglob("step-*.pt"))) == 1

@@ -277,7 +277,7 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("pretraining.tiny.warmup_steps", 1500, ["pretraining.tiny.warmup_steps 1500", "1500 steps"]),
         ("pretraining.tiny.generator_sizes", [0.25, 0.25000001], ["generator_sizes 0.25 and 0.25000001", "25 %"]),
         ("pretraining.tiny.snapshots", [0.5, 0.1, 0.5], ["snapshots 0.5 and 0.5", "50 %"]),
-        ("pretraining.tiny.snapshots", [0.0001, 0.0002], ["snapshots [0.0001, 0.0002]", "one of the 2400 steps"]),
+        ("pretraining.tiny.snapshots", [0.0001, 0.0002], ["snapshots [0.0001, 0.0002]", "one of the 1500 steps"]),
         ("pretraining.tiny.start_from", "tinny", ["pretraining.tiny.start_from", "'tinny'", "'tiny'"]),
         ("pretraining.tiny.start_from", "tiny", ["pretraining.tiny.start_from", "tiny <- tiny"]),
         ("pretraining.tiny.start_from", "tiny_random", ["pretraining.tiny.start_from", "'tiny_random'", "minilm"]),

@@ -17,6 +17,7 @@ from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.initialization import initialize
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
+from electralab.files import staged_folder
 
 CONFIG = ElectraConfig(70, 16, 24, 2, 2, 40, max_positions=20, pad_token_id=1)
 WIDE = replace(CONFIG, embedding_size=24)  # no projection between embeddings and layers
@@ -46,7 +47,8 @@ def test_what_is_saved_has_the_mode_that_the_umask_gives(tmp_path: Path) -> None
     """safetensors writes files that nobody else can read."""
     before = os.umask(0o027)
     try:
-        save_discriminator(tmp_path / "d", make_pair())
+        with staged_folder(tmp_path / "d") as staging:
+            save_discriminator(staging, make_pair())
     finally:
         os.umask(before)
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "d").iterdir()} == {0o640}

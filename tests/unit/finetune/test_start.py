@@ -8,6 +8,7 @@ import pytest
 import torch
 from finetune_task import make_spec, write_tokenizer
 from model_hub import WORDS, write_bert
+from pretraining_record import write_pretraining_record
 
 from electralab.config import LocalModel
 from electralab.data.models import fetch_model
@@ -17,7 +18,6 @@ from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256, write_json
 from electralab.finetune.encoder.start import starting_encoder
-from electralab.records import Meter, RunRecord, write_record
 from electralab.specs import RunSpec
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
@@ -44,18 +44,6 @@ def downloaded(source: Path, **settings: object) -> RunSpec:
     return spec.model_copy(
         update={"model": "mine", "downloaded": LocalModel(path=str(source)), "pretraining_recipe": None}
     )
-
-
-def write_pretraining_record(folder: Path) -> Path:
-    """A record that vouches for every network that is there."""
-    meter = Meter("cpu", 1)
-    files = {path.relative_to(folder).as_posix(): sha256(path) for path in folder.rglob("*") if path.is_file()}
-    record = RunRecord(
-        stage="pretrain", model="m-g25", seed=0, recipe="paper", files=files, cost=meter.cost(),
-        provenance=meter.provenance(), spec={},
-    )  # fmt: skip
-    write_record(folder / "run.json", record)
-    return folder / "run.json"
 
 
 def refused(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) -> str:

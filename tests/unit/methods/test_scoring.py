@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from finetune_task import SHAPE, SPECIAL, WORDS, make_spec, read_predictions, run, write_task, write_tokenizer
+from pretraining_record import write_pretraining_record
 from sklearn.metrics import accuracy_score
 
 from electralab.config import LinearProbe, Pretraining
@@ -198,7 +199,8 @@ def test_a_pretrained_discriminator_is_loaded_and_read_as_transformers_reads_it(
     folder = tmp_path / "pretrained" / "discriminator"
     reference.save_pretrained(folder)
     spec = make_spec(seed=3, random_init=False, learning_rates=[1e-12], epochs=1, max_length=32)
-    record = run(spec, inputs, tmp_path / "finetuned", "pairs", model=tmp_path / "pretrained" / "run.json")
+    vouching = write_pretraining_record(tmp_path / "pretrained")
+    record = run(spec, inputs, tmp_path / "finetuned", "pairs", model=vouching)
 
     torch.manual_seed(3)
     head = torch.nn.Linear(32, 2)

@@ -85,14 +85,14 @@ def _ranked(own: pd.DataFrame) -> pd.DataFrame:
 
 
 OVERVIEW = (
-    *("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Median", "Smallest"),
+    *("Search", "Trials", "Finished", "Pruned", "Failed", "Best", "Median"),
     *("Winner on validation rows", "Minutes"),
 )
 
 
 def _overview(name: str, own: pd.DataFrame) -> list[str]:
     scores = list(own.loc[own["status"] == "ok", "score"])
-    values = [number(value) for value in (max(scores), median(scores), min(scores))] if scores else [ABSENT] * 3
+    values = [number(value) for value in (max(scores), median(scores))] if scores else [ABSENT] * 2
     counts = [str(int((own["status"] == status).sum())) for status in ("ok", "pruned", "failed")]
     minutes = number(own["seconds"].sum() / 60, 1)
     return [name, str(len(own)), *counts, *values, _validated(own), minutes]
@@ -153,8 +153,8 @@ def _answer(name: str, own: pd.DataFrame) -> list[str]:
 def _about(trials: pd.DataFrame) -> str:
     names = [f"`{name}`" for name in dict.fromkeys(trials["search"])]
     return (
-        f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on tuning rows. Best, "
-        "median and smallest are over finished trials; a pruned trial was stopped early because it was behind. "
+        f"{len(trials)} trials of {listing(names)}, each from a fresh model; scores on tuning rows. Best and "
+        "median are over finished trials; a pruned trial was stopped early because it was behind. "
         "Importance: share of the variance of the score between trials that an option explains by itself (fANOVA)."
     )
 
