@@ -98,6 +98,11 @@ def run_log(model: str, task: str, chain: str, seed: int | str) -> str:
     return f"logs/runs/{model}-{task}-{chain}-seed-{seed}"
 
 
+def snapshot_in(share: float) -> str:
+    """The discriminator after a share of the steps, in the folder of its pretraining."""
+    return f"snapshots/{share * 100:g}"
+
+
 def record_in(folder: str) -> str:
     """The record of a pretraining or a run."""
     return f"{folder}/run.json"

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from electralab.config import WATCHING, DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
-from electralab.names import NO_MODEL, chain_name
+from electralab.names import NO_MODEL, chain_name, snapshot_in
 
 
 class PretrainSpec(Strict):
@@ -78,5 +78,5 @@ def weights_folder(spec: RunSpec, start: Path) -> Path:
     if spec.downloaded is not None:
         return start.parent
     if spec.snapshot is not None:
-        return start.parent / f"snapshots/{spec.snapshot * 100:g}"
+        return start.parent / snapshot_in(spec.snapshot)
     return start.parent / "discriminator"

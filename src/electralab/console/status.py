@@ -14,7 +14,6 @@ from electralab.console.owner import is_owned
 from electralab.console.state import read_state
 from electralab.errors import UserError
 from electralab.files import read_json
-from electralab.model_files import WEIGHTS
 from electralab.names import artifact_in
 from electralab.plan import Plan
 from electralab.progress import duration, warning_in
@@ -75,9 +74,7 @@ class Runs:
 def _lost(folder: Path, record: RunRecord) -> list[Path]:
     """The first file of a model that has gone, if one has: Snakemake watches records and manifests only."""
     if record.stage == "pretrain":
-        shares = record.spec.get("settings", {}).get("snapshots", [])
-        networks = ["discriminator", "generator", *(f"snapshots/{share * 100:g}" for share in shares)]
-        files = [folder / network / WEIGHTS for network in networks]
+        files = [folder / name for name in record.files]
     else:
         manifest = Path(artifact_in(str(folder)))
         try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from electralab.errors import UserError
 from electralab.files import atomic_write, check_files, staged_folder
+from electralab.names import snapshot_in
 from electralab.records import RunRecord, read_record, source_hash
 from electralab.specs import PretrainSpec
 
@@ -45,7 +46,7 @@ def restore_results(record_path: Path, spec: PretrainSpec, data: dict[str, str])
         check_files(folder, {name: checksum for name, checksum in record.files.items() if name != CURVE}, kept, "")
     except (UserError, KeyError):
         return None
-    snapshots = [f"snapshots/{share * 100:g}/" for share in spec.settings.snapshots]
+    snapshots = [f"{snapshot_in(share)}/" for share in spec.settings.snapshots]
     there = all(any(name.startswith(wanted) for name in record.files) for wanted in snapshots)
     same = PretrainSpec.model_validate(record.spec).decides_weights == spec.decides_weights
     if not (there and same and record.provenance.data == data and record.provenance.source_hash == source_hash()):

@@ -20,6 +20,7 @@ from electralab.electra.objective import Noise, Totals
 from electralab.errors import RunFailed, UserError
 from electralab.files import only_writer, sha256, staged_folder
 from electralab.model_files import WEIGHTS, copy_tokenizer
+from electralab.names import snapshot_in
 from electralab.pretrain.checkpoint import Checkpoints
 from electralab.pretrain.evaluation import HeldOutEvaluation
 from electralab.pretrain.finished import keep_results, restore_results
@@ -214,7 +215,7 @@ class Trainer:
             with staged_folder(folder / network) as staging:
                 save(staging, self.pair)
                 copy_tokenizer(self.tokenizer.parent, staging, settings.discriminator.max_positions)
-        networks = ["discriminator", "generator", *(f"snapshots/{share * 100:g}" for share in settings.snapshots)]
+        networks = ["discriminator", "generator", *map(snapshot_in, settings.snapshots)]
         tokens = settings.steps * settings.batch_size * settings.sequence_length
         record = self._record(
             metrics={
@@ -312,7 +313,7 @@ class Trainer:
     def _keep_discriminator(self) -> None:
         """A run that is resumed before this step writes the same files again."""
         share = self.settings.snapshot_steps[self.step]
-        with staged_folder(self.record_path.parent / f"snapshots/{share * 100:g}") as staging:
+        with staged_folder(self.record_path.parent / snapshot_in(share)) as staging:
             save_discriminator(staging, self.pair)
             copy_tokenizer(self.tokenizer.parent, staging, self.settings.discriminator.max_positions)
 
