@@ -76,7 +76,7 @@ def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakema
         ("artifacts/tokenizers/wordpiece_2k/tokenizer.json", "build_tokenizer"),
         ("artifacts/tokens/bundled_english/wordpiece_2k/manifest.json", "build_tokens"),
         ("artifacts/tasks/word_order/manifest.json", "build_task"),
-        ("artifacts/models/pretrained/tiny-g12.5/seed-1/run.json", "pretrain"),
+        ("artifacts/models/pretrained/tiny-g25/seed-1/run.json", "pretrain"),
         ("artifacts/runs/tiny-g100/boolq/quick_full/seed-2/run.json", "run"),
         ("artifacts/runs/tiny-g100/boolq/quick_full+half/seed-2/model/manifest.json", "run"),
         ("artifacts/runs/no_model/boolq/tfidf/seed-0/run.json", "run"),

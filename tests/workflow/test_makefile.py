@@ -13,7 +13,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def make(folder: Path, *arguments: str, **more: str | None) -> str:
-    environment = {key: value for key, value in {**os.environ, **more}.items() if value is not None}
+    # Not what a make around this test (`make test`) hands down: it would be told of folders it enters, and of jobs.
+    handed_down = dict.fromkeys(("MAKEFLAGS", "MFLAGS", "MAKELEVEL"))
+    environment = {key: value for key, value in {**os.environ, **handed_down, **more}.items() if value is not None}
     done = subprocess.run(["make", *arguments], cwd=folder, capture_output=True, text=True, check=True, env=environment)
     return done.stdout
 
