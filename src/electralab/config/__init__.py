@@ -29,6 +29,7 @@ from electralab.config.methods.in_context import InContext
 from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.quantization import DynamicInt8, Scope, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
@@ -72,6 +73,7 @@ __all__ = [
     "Answers",
     "Corpus",
     "DownloadedModel",
+    "DynamicInt8",
     "Experiment",
     "FinetuneRuns",
     "FinetuningMethod",
@@ -112,8 +114,10 @@ __all__ = [
     "RandomInitModel",
     "Range",
     "Role",
+    "Scope",
     "Search",
     "Shape",
+    "StaticInt8",
     "Strict",
     "TableColumns",
     "Task",
@@ -121,6 +125,8 @@ __all__ = [
     "Tokenizer",
     "TrainedTokenizer",
     "Training",
+    "WeightOnlyInt4",
+    "WeightOnlyInt8",
     "WordOrderTask",
     "check_chain",
     "json_schema",

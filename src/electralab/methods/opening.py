@@ -65,8 +65,8 @@ def open_artifact(path: Path, device: str) -> tuple[Manifest, Opened]:
     manifest = read_manifest(path)
     if manifest.form == "adapter":
         return manifest, _open_adapter(path.parent, manifest, device)
-    if manifest.form == "huggingface":
-        return manifest, open_huggingface(path.parent, manifest, len(manifest.labels), device)
+    if manifest.form in ("huggingface", "onnx"):
+        return manifest, _open_whole(path.parent, manifest, len(manifest.labels), device)
     raise UserError(f"{path} holds nothing to open: {manifest.reason or f'its form is {manifest.form}'}")
 
 
@@ -85,6 +85,16 @@ def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Ope
         network = auto.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     encoder = HuggingFaceEncoder(network, reads.pooling).to(device).eval()
     return Opened(encoder, _encode(folder, reads), _objective(reads, classes), reads, folder)
+
+
+def _open_whole(folder: Path, left: Left, classes: int, device: str) -> Opened:
+    """Open what needs no other model beside it."""
+    if left.form == "onnx":
+        from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+
+        reads = _reads(left)
+        return Opened(OnnxEncoder(folder / GRAPH), _encode(folder, reads), _objective(reads, classes), reads, folder)
+    return open_huggingface(folder, left, classes, device)
 
 
 def _open_adapter(folder: Path, manifest: Manifest, device: str) -> Opened:
@@ -115,7 +125,7 @@ def _open_adapter(folder: Path, manifest: Manifest, device: str) -> Opened:
 def derived(job: Job, left: Left, notes: list[str]) -> Outcome:
     """The outcome of a link that trains nothing: what it left in its folder is opened, timed and asked."""
     assert left.reads is not None
-    opened = open_huggingface(job.artifact, left, len(job.data.labels), job.device)
+    opened = _open_whole(job.artifact, left, len(job.data.labels), job.device)
     scored = job.data if left.reads.answer_test else without_test(job.data)
     timed = opened.encode(sample_examples(scored.validation, TIMED_ROWS, 0), scored.regression)
     seconds = inference_seconds({"deployed": opened.model}, opened.objective, timed, job.device)["deployed"]

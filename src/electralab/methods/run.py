@@ -24,9 +24,13 @@ from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
 
 # Modules of the kinds that are not called like theirs.
-MODULES = {"linear_probe": "full"} | dict.fromkeys(
-    ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft"), "adapters.run"
-)
+ADAPTERS = ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft")
+MODULES = {
+    **{"linear_probe": "full"},
+    **dict.fromkeys(ADAPTERS, "adapters.run"),
+    **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8")},
+    **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
+}
 
 
 class Inputs(NamedTuple):

@@ -14,6 +14,9 @@ CALLED: dict[Form, str] = {
     "pretrained": "a pretrained model",
     "huggingface": "a fine-tuned Hugging Face model",
     "adapter": "an adapter",
+    "low_bit": "a model whose weights are in few bits",
+    "onnx": "an ONNX graph",
+    "openvino": "an OpenVINO graph",
 }
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar, Literal
 
 from electralab.config.base import Strict
 
-# What stands between two links: no model at all, a model before fine-tuning, a plain fine-tuned model, or an adapter
-# beside its base.
-Form = Literal["nothing", "pretrained", "huggingface", "adapter"]
+# What stands between two links: no model at all, a model before fine-tuning, a plain fine-tuned model, an adapter
+# beside its base, a Hugging Face model with weights in few bits, or a graph of another runtime.
+Form = Literal["nothing", "pretrained", "huggingface", "adapter", "low_bit", "onnx", "openvino"]
 
 
 class Link(Strict):

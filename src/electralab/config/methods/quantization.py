@@ -1,0 +1,72 @@
+"""Weights in few bits: after training, with or without calibration, or in training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from electralab.config.methods.link import Form, Link
+
+Scope = Literal["published", "linear", "all"]
+SCOPE = (
+    "What is quantized. `all`: every dense layer of the encoder and the embeddings, which are most of a small model; "
+    "`linear`: the dense layers alone; `published`: the first dense layer of every feed-forward network, and the head "
+    "(efficient ELECTRA). The head stays in fp32 but in `published`: one outlier in it costs a third of the accuracy."
+)
+PER_CHANNEL = "A scale for every output of a layer, instead of one for the layer: as small and as fast, and closer."
+Block = Annotated[int, Field(ge=16, multiple_of=16)]
+
+
+class OnnxLink(Link):
+    """A fine-tuned encoder becomes an ONNX graph, which nothing follows."""
+
+    opens: ClassVar[frozenset[Form]] = frozenset({"huggingface"})
+    leaves: ClassVar[Form | None] = "onnx"
+
+    scope: Scope = Field("all", description=SCOPE)
+
+    def unsuitable_after(self, before: Sequence[Link]) -> str | None:
+        """Weights are rounded once."""
+        return rounded_already(before)
+
+
+class DynamicInt8(OnnxLink):
+    """Weights in 8 bits, activations rounded to 8 bits as they come: no calibration (ONNX Runtime)."""
+
+    kind: Literal["dynamic_int8"] = "dynamic_int8"
+    per_channel: bool = Field(True, description=PER_CHANNEL)
+
+
+class StaticInt8(OnnxLink):
+    """Weights and activations in 8 bits, with ranges seen on calibration rows (post-training static quantization)."""
+
+    kind: Literal["static_int8"] = "static_int8"
+    per_channel: bool = Field(True, description=PER_CHANNEL)
+    calibration_rows: Annotated[int, Field(ge=1)] = Field(
+        64, description="Training rows, drawn by seed, on which the ranges of activations are seen."
+    )
+    calibration: Literal["minmax", "entropy", "percentile"] = Field(
+        "minmax", description="From what is seen to a range (ONNX Runtime's calibrators)."
+    )
+
+
+class WeightOnlyInt8(OnnxLink):
+    """Weights in 8 bits in blocks of their own scale, computed with in fp32."""
+
+    kind: Literal["weight_only_int8"] = "weight_only_int8"
+    block_size: Block = Field(32, description="Weights that share a scale.")
+
+
+class WeightOnlyInt4(OnnxLink):
+    """Weights in 4 bits in blocks of their own scale, computed with in fp32."""
+
+    kind: Literal["weight_only_int4"] = "weight_only_int4"
+    block_size: Block = Field(32, description="Weights that share a scale.")
+
+
+def rounded_already(before: Sequence[Link]) -> str | None:
+    """Why no few-bit link can follow: 16-bit storage is none."""
+    last = before[-1]
+    return "its weights are in few bits already" if last.leaves in ("onnx", "openvino", "low_bit") else None

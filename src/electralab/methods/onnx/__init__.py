@@ -1,0 +1,1 @@
+"""Fine-tuned encoders as ONNX graphs: written, read and run."""

@@ -1,0 +1,122 @@
+"""What every link shares that leaves an ONNX graph: export, quantize, look at what was saved, and ask it."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+
+from electralab.artifacts import Left, Reads, read_manifest
+from electralab.config import Scope
+from electralab.errors import RunFailed
+from electralab.files import staged_folder
+from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
+from electralab.methods.job import Job, Outcome
+from electralab.methods.onnx.export import export_onnx
+from electralab.methods.onnx.graph import Layer, bytes_by_part, stored_layers, write_layers
+from electralab.methods.onnx.network import PlainEncoder, read_network
+from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+from electralab.methods.opening import derived
+from electralab.methods.quantization.scope import layers_in_scope
+from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
+from electralab.tokens.tokenizer import load_tokenizer
+
+LAYERS = "layers.csv"
+COMPARED_ROWS = 128
+
+Quantize = Callable[[onnx.ModelProto, list[str], Path], None]
+
+
+def run_link(job: Job, scope: Scope, quantize: Quantize) -> Outcome:
+    """Write the quantized graph of the link before, and answer with what was written.
+
+    Args:
+        job: the run.
+        scope: which layers are to be quantized.
+        quantize: from a graph in fp32 and the names of these layers to a file.
+
+    Raises:
+        Unsuitable: the model is a decoder.
+        RunFailed: other layers are quantized than were to be.
+    """
+    assert job.start is not None, "the configuration lets it follow a fine-tuned model only"
+    torch.set_num_threads(job.threads)
+    source, manifest = job.start.parent, read_manifest(job.start)
+    assert manifest.reads is not None
+    network = read_network(source, manifest.reads, job.spec.title)
+    wanted = layers_in_scope(network, scope)
+    with staged_folder(job.artifact) as staging:
+        with _quiet():
+            quantize(export_onnx(network), wanted, staging / GRAPH)
+        layers = stored_layers(onnx.load(staging / GRAPH), network)
+        check_quantized(layers, wanted, job.spec.title)
+        write_layers(staging / LAYERS, layers)
+        metrics = bytes_by_part(layers, staging / GRAPH)
+        shutil.copyfile(source / CONFIG, staging / CONFIG)
+        copy_tokenizer(source, staging, manifest.reads.max_length)
+    outcome = derived(job, Left(form="onnx", reads=manifest.reads), [])
+    outcome.metrics.update(metrics)
+    outcome.metrics["base_parameters"] = outcome.parameters["total"] = sum(p.numel() for p in network.parameters())
+    outcome.metrics["expected_layers"] = len(wanted)
+    outcome.metrics["quantized_layers"] = sum(layer.bits < 16 for layer in layers)
+    outcome.metrics["logit_error"] = logit_error(
+        network, OnnxEncoder(job.artifact / GRAPH), encoded_rows(job, manifest.reads)
+    )
+    return outcome
+
+
+def check_quantized(layers: list[Layer], wanted: list[str], title: str) -> None:
+    """See that what was saved has exactly the wanted layers in few bits.
+
+    Raises:
+        RunFailed: names the layers.
+    """
+    found = {layer.name for layer in layers if layer.bits < 16}
+    missing, more = [name for name in wanted if name not in found], sorted(found - set(wanted))
+    if missing or more:
+        what = f"not quantized: {', '.join(missing)}" if missing else f"quantized and not wanted: {', '.join(more)}"
+        raise RunFailed(f"{title}: {len(found)} of {len(wanted)} layers are quantized ({what})")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the quantizers say of every node, and without advice on a pass that these graphs do not need."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+def encoded_rows(job: Job, reads: Reads) -> EncodedExamples:
+    """Validation rows on which two models are compared."""
+    assert job.start is not None
+    tokenizer = load_tokenizer(job.start.with_name(TOKENIZER))
+    rows = sample_examples(job.data.validation, COMPARED_ROWS, 0)
+    return encode_examples(rows, tokenizer, reads.max_length, job.data.regression)
+
+
+def logit_error(network: PlainEncoder, other: OnnxEncoder, rows: EncodedExamples) -> float:
+    """|other - network| / |network| of logits, Frobenius, over some rows in batches of 32."""
+    squared = reference = 0.0
+    with torch.inference_mode():
+        for start in range(0, len(rows), 32):
+            batch = rows.batch(np.arange(start, min(start + 32, len(rows))))
+            mask, types = batch.attention_mask, batch.token_type_ids
+            ids = batch.input_ids
+            exact = network(
+                ids,
+                torch.ones_like(ids) if mask is None else mask.long(),
+                torch.zeros_like(ids) if types is None else types,
+            )
+            rounded = other(ids, mask, types)
+            squared += float((rounded - exact).double().square().sum())
+            reference += float(exact.double().square().sum())
+    return float(np.sqrt(squared / max(reference, 1e-24)))
