@@ -28,8 +28,10 @@ def fetched(folder: Path, kind: str) -> Path:
     return manifest
 
 
-def run_chain(folder: Path, task: Path, model: Path, **links: dict[str, Any]) -> dict[str, RunRecord]:
-    """Run every link after the one before it; records by the name of the chain so far."""
+def run_chain(
+    folder: Path, task: Path, model: Path, done: tuple[str, ...] = (), **links: dict[str, Any]
+) -> dict[str, RunRecord]:
+    """Run every link after the one before it, but those that are done; records by the name of the chain so far."""
     records: dict[str, RunRecord] = {}
     names: list[str] = []
     start: Path = model
@@ -43,6 +45,7 @@ def run_chain(folder: Path, task: Path, model: Path, **links: dict[str, Any]) ->
             }
         )
         tokenizer = model.with_name("tokenizer.json") if len(names) == 1 else None
-        records[chain] = run_job(spec, folder / chain / "run.json", Inputs(task, start, tokenizer))
+        if chain not in done:
+            records[chain] = run_job(spec, folder / chain / "run.json", Inputs(task, start, tokenizer))
         start = Path(artifact_in(str(folder / chain)))
     return records
