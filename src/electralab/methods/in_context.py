@@ -30,8 +30,9 @@ from electralab.finetune.encoder.start import checked_weights
 from electralab.finetune.evaluation import MISMATCHED
 from electralab.finetune.examples import Integers, evaluation_batches, sample_examples
 from electralab.finetune.metrics import Floats
-from electralab.methods.base_models import count_positions, load_causal, parameter_count, weights_bytes
+from electralab.methods.base_models import count_positions, load_causal
 from electralab.methods.job import Job, Outcome
+from electralab.methods.sizes import parameter_count, weights_bytes
 from electralab.progress import Progress
 
 SCORED_SAMPLE = 0  # the same rows whatever the run's seed, so that runs can be compared row by row

@@ -1,16 +1,18 @@
-"""From an artifact to a model that answers: the one way for links of a chain, for benchmarks and for users."""
+"""From an artifact to a model that answers: the one way for links of a chain, for benchmarks and for users.
+
+`transformers` takes five seconds to import: whoever opens an ONNX graph does not wait for it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
-from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
 
 from electralab.artifacts import Left, Manifest, Reads, read_manifest, weights_in
 from electralab.config import AdapterMethod, InContext, Method
@@ -28,11 +30,13 @@ from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats
 from electralab.finetune.objective import Classification, Objective, Regression
 from electralab.finetune.trained_model import TrainedModel
-from electralab.methods.base_models import load_base, load_causal, parameter_count, quiet
-from electralab.methods.decoder import Prompts
 from electralab.methods.job import Job, Outcome
+from electralab.methods.sizes import parameter_count
 from electralab.model_files import CONFIG, TOKENIZER
 from electralab.tokens.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from electralab.methods.decoder import Prompts
 
 _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
 
@@ -72,6 +76,10 @@ def open_artifact(path: Path, device: str) -> tuple[Manifest, Opened]:
 
 def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Opened:
     """Open a Hugging Face folder with a head, or a decoder, to be used and not trained."""
+    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
+
+    from electralab.methods.base_models import load_causal, quiet
+
     reads = _reads(left)
     if read_json(folder / CONFIG).get("model_type") in DECODERS:
         prompts = _prompts(folder, reads)
@@ -99,6 +107,7 @@ def _open_whole(folder: Path, left: Left, classes: int, device: str) -> Opened:
 
 def _open_adapter(folder: Path, manifest: Manifest, device: str) -> Opened:
     from electralab.methods.adapters.adapt import reload_adapter
+    from electralab.methods.base_models import load_base, load_causal
 
     try:
         method = _METHOD.validate_python(manifest.settings)
@@ -158,6 +167,8 @@ def _reads(left: Left) -> Reads:
 
 
 def _prompts(folder: Path, reads: Reads) -> Prompts:
+    from electralab.methods.decoder import Prompts
+
     assert reads.prompt is not None, "a decoder is given prompts"
     template = Template(reads.prompt.text, reads.prompt.words, reads.prompt.gap)
     tokenizer = PromptTokenizer(folder)

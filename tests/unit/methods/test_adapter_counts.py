@@ -11,7 +11,8 @@ from transformers import BertConfig, BertModel, ElectraConfig, ElectraForPreTrai
 
 from electralab.config import Lora, Qlora
 from electralab.methods.adapters.adapt import adapt, parameter_counts
-from electralab.methods.base_models import load_base, parameter_count, weights_bytes
+from electralab.methods.base_models import load_base
+from electralab.methods.sizes import parameter_count, weights_bytes
 
 PUBLISHED = Path(__file__).parents[3] / "reference" / "published_results.csv"
 

@@ -27,7 +27,8 @@ from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.adapters.fit import PROMPTS, check_fit
 from electralab.methods.adapters.peft_configs import BUILDERS, Placement
 from electralab.methods.adapters.targets import target_modules
-from electralab.methods.base_models import HEADS, POOLERS, parameter_count, quiet, weights_bytes
+from electralab.methods.base_models import HEADS, POOLERS, quiet
+from electralab.methods.sizes import parameter_count, weights_bytes
 from electralab.model_files import ADAPTER_WEIGHTS, copy_tokenizer
 from electralab.speed.dropout import use_fast_dropout
 from electralab.speed.onednn import use_onednn
