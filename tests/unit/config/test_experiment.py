@@ -255,6 +255,7 @@ def test_misspelt_key_is_named_wherever_it_is(path: tuple[str, ...]) -> None:
         ("pretraining.tiny.adam_betas", [0.98], ["'pretraining.tiny.adam_betas[1]' is required"]),
         ("pretraining.tiny.seeds", [0, 1, 0], ["pretraining.tiny.seeds", "0 is there twice", "leave one out"]),
         ("pretraining.tiny.seeds", [2**32], ["pretraining.tiny.seeds[0]", "less than", "4294967296"]),
+        ("methods.quick_lora.kind", "na\nme", ["methods.quick_lora", "na me", "'lora'"]),
         ("methods.quick_order.learning_rates", [1e-3, "1e-3"], ["quick_order.learning_rates", "0.001 is there twice"]),
         ("run.pretraining", ["tiny", "tiny"], ["run.pretraining", "'tiny' is there twice"]),
         ("name", "x" * 101, ["name", "at most 100 characters"]),
