@@ -13,7 +13,9 @@ from electralab.errors import UserError
 from electralab.report.figures.style import house_style
 from electralab.report.make import make_figure, make_table
 
-HEAD = "search,trial,status,score,seconds,seed,validation_score,validation_rows,overlap_rows,param.rank,importance.rank\n"
+HEAD = (
+    "search,trial,status,score,seconds,seed,validation_score,validation_rows,overlap_rows,param.rank,importance.rank\n"
+)
 
 
 @pytest.fixture
