@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
 class UserError(Exception):
     """A mistake in the config, the data or the machine.
 
-    The message says what is wrong, where, and what to do. The command line prints it without a traceback
-    (unless ``--debug``) and exits 1.
+    The message says what is wrong, where, and what to do, in one line, also where it quotes several. The command line
+    prints it without a traceback (unless ``--debug``) and exits 1.
     """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(re.sub(r"\s*[\n\r]\s*", " ", message))
 
 
 class RunFailed(UserError):  # noqa: N818 - it names what became of a run

@@ -343,16 +343,16 @@ def write_answers(path: Path, labels: np.ndarray, answers: np.ndarray, classes: 
 
 
 SEARCHES = """\
-search,trial,status,score,seconds,seed,validation_score,validation_rows,param.learning_rate,param.rank,param.schedule,importance.learning_rate,\
+search,trial,status,score,seconds,seed,validation_score,validation_rows,overlap_rows,param.learning_rate,param.rank,param.schedule,importance.learning_rate,\
 importance.rank,importance.schedule
-sweep,0,ok,0.70,60,0,,,0.0001,8,linear,0.6,0.3,0.1
-sweep,1,ok,0.68,62,0,,,0.0002,8,linear,0.6,0.3,0.1
-sweep,2,failed,,5,0,,,0.9,64,linear,0.6,0.3,0.1
-sweep,3,ok,0.74,61,0,0.715,1000,0.0005,16,cosine,0.6,0.3,0.1
-sweep,4,pruned,0.60,20,0,,,0.00001,16,linear,0.6,0.3,0.1
-sweep,5,ok,0.74,66,0,,,0.0006,32,cosine,0.6,0.3,0.1
-sweep,6,ok,0.71,64,0,,,0.0003,32,linear,0.6,0.3,0.1
-small,0,failed,,1,3,,,0.001,,,,,
+sweep,0,ok,0.70,60,0,,,,0.0001,8,linear,0.6,0.3,0.1
+sweep,1,ok,0.68,62,0,,,,0.0002,8,linear,0.6,0.3,0.1
+sweep,2,failed,,5,0,,,,0.9,64,linear,0.6,0.3,0.1
+sweep,3,ok,0.74,61,0,0.715,1000,12,0.0005,16,cosine,0.6,0.3,0.1
+sweep,4,pruned,0.60,20,0,,,,0.00001,16,linear,0.6,0.3,0.1
+sweep,5,ok,0.74,66,0,,,,0.0006,32,cosine,0.6,0.3,0.1
+sweep,6,ok,0.71,64,0,,,,0.0003,32,linear,0.6,0.3,0.1
+small,0,failed,,1,3,,,,0.001,,,,,
 """
 
 

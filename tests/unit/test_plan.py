@@ -232,7 +232,7 @@ def test_extensions_follow_a_model_to_its_finetuning() -> None:
     of = Plan(load_experiment(DEFAULT))
 
     def extensions(model: str) -> list[str]:
-        text = of.run_spec(model, "word_order", "quick_tuned", 0)
+        text = of.run_spec(model, "word_order", "quick_order", 0)
         return RunSpec.model_validate_json(text).extensions
 
     assert extensions("tiny-g25") == ["position_aware_init", "unigram_warmup"]

@@ -336,6 +336,7 @@ def _winner(
         "metric": record.primary_metric,
         "score": record.metrics["score"] if finished else None,
         "rows": record.metrics.get("validation_rows"),
+        "overlap_rows": record.metrics.get("overlap_rows"),
     }
 
 

@@ -116,7 +116,7 @@ def as_text(values: Any) -> Any:
 
 def test_an_experiment_written_as_text_is_the_same_experiment() -> None:
     everything = as_text(DEFAULT)
-    assert everything["pretraining"]["tiny"]["steps"] == "1700"
+    assert everything["pretraining"]["tiny"]["steps"] == "1600"
     assert load_experiment(everything) == load_experiment(DEFAULT)
     assert load_experiment(everything).canonical() == load_experiment(DEFAULT).canonical()
 

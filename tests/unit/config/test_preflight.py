@@ -89,7 +89,7 @@ def test_the_names_of_presets_are_taken_too() -> None:
         ("methods.new", {"kind": "lora"}),
         ("tokenizers.new", {"kind": "package"}),
         ("tasks.cola", {"source": "glue", "task": "rte"}),
-        ("pretraining.tiny.steps", "1700"),
+        ("pretraining.tiny.steps", "1600"),
         ("pretraining.tiny.recipe", "paper"),
     ],
 )

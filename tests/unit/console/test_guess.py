@@ -29,7 +29,7 @@ RAN = {
     ("quick", "minilm", "movie_sentiment", "sentiment_lora"): 89.4,
     ("quick", "minilm", "movie_sentiment", "sentiment_lora+merge"): 32.8,
     ("quick", "no_model", "movie_sentiment", "tfidf"): 5.5,
-    ("quick", "tiny-g25", "word_order", "quick_tuned"): 26.5,
+    ("quick", "tiny-g25", "word_order", "quick_order"): 26.5,
     ("quick", "tiny-g25", "movie_sentiment", "quick_full"): 9.1,
     ("smoke", "smoke-g25", "movie_sentiment", "smoke_full"): 4.0,
     ("smoke", "smoke-g25", "movie_sentiment", "smoke_lora"): 13.0,

@@ -13,7 +13,9 @@ from electralab.errors import UserError
 from electralab.report.figures.style import house_style
 from electralab.report.make import make_figure, make_table
 
-HEAD = "search,trial,status,score,seconds,seed,validation_score,validation_rows,param.rank,importance.rank\n"
+HEAD = (
+    "search,trial,status,score,seconds,seed,validation_score,validation_rows,overlap_rows,param.rank,importance.rank\n"
+)
 
 
 @pytest.fixture
@@ -42,7 +44,8 @@ def test_best_trials_first_with_the_median_and_the_warning(made: Made) -> None:
     ]
     assert made.note(
         "**sweep:** best 0.740 on tuning rows with learning_rate 0.0005, rank 16, schedule cosine; median of 5 0.710; "
-        "the best run once more: 0.715 on the validation rows (1,000 rows)."
+        "the best run once more: 0.715 on the validation rows (1,000 rows, 12 of them also training "
+        "rows)."
     )
     assert "| 3 | 0.740 | 61.0 | 0.0005 | 16 | cosine |" in text
     assert "scored on the validation rows, which chose nothing" in text

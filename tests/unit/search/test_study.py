@@ -346,7 +346,8 @@ def test_no_importance_where_scores_do_not_vary(scores: list[float]) -> None:
 def test_rows_of_a_report(tmp_path: Path) -> None:
     found = searched(tmp_path, trials=10, space={"rank": [-1, 4, 8], "alpha": [4.0, 16.0]})
     rows = trials(tmp_path / "search.json")
-    columns = ["search", "trial", "status", "score", "seconds", "seed", "validation_score", "validation_rows"]
+    columns = ["search", "trial", "status", "score", "seconds", "seed"]
+    columns += ["validation_score", "validation_rows", "overlap_rows"]
     assert {tuple(row) for row in rows} == {
         (*columns, "param.alpha", "param.rank", "importance.alpha", "importance.rank")
     }

@@ -14,7 +14,10 @@ from electralab.errors import UserError
 from electralab.files import read_json
 from electralab.report.sources import Sources
 
-COLUMNS = ("search", "trial", "status", "score", "seconds", "seed", "validation_score", "validation_rows")
+COLUMNS = (
+    *("search", "trial", "status", "score", "seconds", "seed"),
+    *("validation_score", "validation_rows", "overlap_rows"),
+)
 
 
 def rows(sources: Sources) -> pd.DataFrame:
@@ -40,12 +43,16 @@ def trials(search_json: Path) -> list[dict[str, Any]]:
     found = read_json(search_json)
     try:
         importances = {f"importance.{name}": found["importances"].get(name) for name in found["settings"]["space"]}
-        winner = {"validation_score": found["winner"]["score"], "validation_rows": found["winner"]["rows"]}
-        validated = {found["best"]["trial"]: winner}
+        winner = found["winner"]
+        told = {
+            **{"validation_score": winner["score"], "validation_rows": winner["rows"]},
+            "overlap_rows": winner.get("overlap_rows"),  # a search of an earlier version has not counted
+        }
+        validated = {found["best"]["trial"]: told}
         return [
             {"search": found["name"]}
             | {key: trial[key] for key in COLUMNS[1:6]}
-            | validated.get(trial["trial"], dict.fromkeys(winner))
+            | validated.get(trial["trial"], dict.fromkeys(told))
             | {f"param.{option}": value for option, value in trial["options"].items()}
             | importances
             for trial in found["trials"]

@@ -138,7 +138,7 @@ def _answer(name: str, own: pd.DataFrame) -> list[str]:
     best = finished.iloc[0]
     drawn = ", ".join(f"{option} {_value(best[f'{PARAM}{option}'])}" for option in options(own))
     middle = f"median of {len(finished)} {number(median(finished['score']))}"
-    rows = f" ({count(best['validation_rows'])} rows)" if pd.notna(best["validation_score"]) else ""
+    rows = f" ({_rows(best)})" if pd.notna(best["validation_score"]) else ""
     text = (
         f"**{name}:** best {number(best['score'])} on tuning rows with {drawn}; {middle}; the best run once more: "
         f"{_validated(own)} on the validation rows{rows}."
@@ -148,6 +148,13 @@ def _answer(name: str, own: pd.DataFrame) -> list[str]:
         option, share = next(iter(shares.items()))
         text += f" {option} explains most, {100 * share:.0f} % of the variance between trials."
     return [text]
+
+
+def _rows(best: Mapping[Any, Any] | pd.Series) -> str:
+    """How many rows the winner was scored on, and how many of them a model can have learnt by heart."""
+    overlap = best["overlap_rows"]
+    also = f", {count(overlap)} of them also training rows" if pd.notna(overlap) else ""
+    return f"{count(best['validation_rows'])} rows{also}"
 
 
 def _about(trials: pd.DataFrame) -> str:
