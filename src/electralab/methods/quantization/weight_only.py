@@ -31,7 +31,7 @@ def run(job: Job) -> Outcome:
             is_symmetric=True,
             accuracy_level=0,  # computes in fp32
             nodes_to_exclude=others,
-            op_types_to_quantize=("MatMul", "Gather"),
+            op_types_to_quantize=("MatMul", "Gather") if bits == 4 else ("MatMul",),
         )
         quantizer.process()
         quantizer.model.save_model_to_file(str(file), False)
