@@ -23,12 +23,13 @@ from electralab.config.methods.adapters import (
     Role,
 )
 from electralab.config.methods.chains import check_chain, with_prefixes
-from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning
+from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning, WholeTraining
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import DynamicInt8, Scope, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
@@ -110,6 +111,7 @@ __all__ = [
     "Prefix",
     "Pretraining",
     "Prompt",
+    "Qat",
     "Qlora",
     "RandomInitModel",
     "Range",
@@ -127,6 +129,7 @@ __all__ = [
     "Training",
     "WeightOnlyInt4",
     "WeightOnlyInt8",
+    "WholeTraining",
     "WordOrderTask",
     "check_chain",
     "json_schema",

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, cast
 
 import torch
 
-from electralab.config import FullFinetuning, Training
+from electralab.config import Training, WholeTraining
 from electralab.finetune.trained_model import TrainedModel
 from electralab.pretrain import optimizer as pretrain_optimizer
 from electralab.speed.adamw import AdamW
@@ -58,7 +58,7 @@ def build_optimizer(model: TrainedModel, learning_rate: float, settings: Trainin
     """
     groups: dict[tuple[int, float], list[torch.nn.Parameter]] = {}
     layerwise_lr_decay = 1.0
-    if isinstance(settings, FullFinetuning):
+    if isinstance(settings, WholeTraining):
         layerwise_lr_decay, rule = settings.layerwise_lr_decay, settings.layerwise_lr_decay_rule
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:

@@ -28,7 +28,7 @@ ADAPTERS = ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "i
 MODULES = {
     **{"linear_probe": "full"},
     **dict.fromkeys(ADAPTERS, "adapters.run"),
-    **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8")},
+    **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8", "qat")},
     **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
 }
 

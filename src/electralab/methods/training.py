@@ -146,7 +146,7 @@ def _notes(job: Job, settings: Training, data: TaskData, tuned: Tuned) -> list[s
         notes.append("every training pair was read both ways round (double_unordered)")
     if MISMATCHED in data.splits and settings.mnli_validation == "matched_and_mismatched":
         notes.append("the score is of the matched and the mismatched validation rows together")
-    if job.spec.downloaded is not None and job.start is not None:
+    if job.spec.downloaded is not None and job.start is not None and len(job.spec.chain) == 1:
         manifest = read_json(job.start)
         seen = manifest["trained_on"].get(data.glue)
         notes += [*manifest["notes"], *([seen] if seen else [])]

@@ -63,16 +63,22 @@ class _Linear(torch.autograd.Function):
         return grad_hidden, grad_weight, grad.sum(0) if needs_bias else None
 
 
+def linear(hidden: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """[..., K], [M, K], [M] -> [..., M], as a dense layer that went through `use_onednn` computes it."""
+    unsuitable = hidden.device.type != "cpu" or hidden.dtype != torch.float32 or torch.is_autocast_enabled("cpu")
+    if unsuitable or not onednn_is_faster():
+        return F.linear(hidden, weight, bias)
+    # As rows, because the result of more dimensions is a view, which autograd lets nobody add to in place.
+    rows: Tensor = _Linear.apply(hidden.reshape(-1, weight.shape[1]), weight, bias)  # type: ignore[no-untyped-call]
+    return rows.view(*hidden.shape[:-1], weight.shape[0])
+
+
 class Linear(nn.Linear):
     """`nn.Linear` that uses oneDNN for fp32 on the CPU."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 (the name in nn.Linear)
         """[..., K] -> [..., M]."""
-        if input.device.type != "cpu" or input.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return F.linear(input, self.weight, self.bias)
-        # As rows, because the result of more dimensions is a view, which autograd lets nobody add to in place.
-        rows: Tensor = _Linear.apply(input.reshape(-1, self.in_features), self.weight, self.bias)  # type: ignore[no-untyped-call]
-        return rows.view(*input.shape[:-1], self.out_features)
+        return linear(input, self.weight, self.bias)
 
 
 def use_onednn(module: nn.Module) -> None:

@@ -24,11 +24,12 @@ from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import DynamicInt8, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
 from electralab.config.methods.tfidf import TfidfBaseline
 
 AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft
-Quantization = DynamicInt8 | StaticInt8 | WeightOnlyInt8 | WeightOnlyInt4
+Quantization = DynamicInt8 | StaticInt8 | WeightOnlyInt8 | WeightOnlyInt4 | Qat
 _OfModels = FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half | Quantization
 FinetuningMethod = Annotated[_OfModels, Field(discriminator="kind")]
 Method = Annotated[_OfModels | TfidfBaseline, Field(discriminator="kind")]

@@ -45,16 +45,9 @@ FINETUNING_RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
-class FullFinetuning(Training):
-    """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
+class WholeTraining(Training):
+    """Training of every parameter of an encoder under a head."""
 
-    opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
-    leaves: ClassVar[Form | None] = "huggingface"
-
-    kind: Literal["full"] = "full"
-    recipe: Literal["paper", "google_code", "rc2020", "huggingface"] = Field(
-        "paper", description="Sets the defaults of the options below; any of them can be overridden."
-    )
     layerwise_lr_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         0.8, description="Factor on the learning rate per layer, from the head down; 1 is none."
     )
@@ -71,6 +64,17 @@ class FullFinetuning(Training):
         "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
     )
 
+
+class FullFinetuning(WholeTraining):
+    """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
+
+    opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
+    leaves: ClassVar[Form | None] = "huggingface"
+
+    kind: Literal["full"] = "full"
+    recipe: Literal["paper", "google_code", "rc2020", "huggingface"] = Field(
+        "paper", description="Sets the defaults of the other options; any of them can be overridden."
+    )
     save_model: bool = Field(
         True,
         description="Keep the trained model, which other links of a chain open and `transformers` loads; `false` saves "

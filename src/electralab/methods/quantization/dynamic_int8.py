@@ -9,6 +9,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from electralab.config import DynamicInt8
 from electralab.methods.job import Job, Outcome
+from electralab.methods.quantization.integers import REDUCE_RANGE
 from electralab.methods.quantization.onnx_link import run_link
 
 
@@ -25,6 +26,7 @@ def run(job: Job) -> Outcome:
             nodes_to_quantize=layers,
             per_channel=settings.per_channel,
             weight_type=QuantType.QInt8,
+            reduce_range=REDUCE_RANGE,
         )
 
     return run_link(job, settings.scope, quantize)

@@ -52,23 +52,33 @@ def run_link(job: Job, scope: Scope, quantize: Quantize) -> Outcome:
     network = read_network(source, manifest.reads, job.spec.title)
     wanted = layers_in_scope(network, scope)
     with staged_folder(job.artifact) as staging:
-        with _quiet():
-            quantize(export_onnx(network), wanted, staging / GRAPH)
-        layers = stored_layers(onnx.load(staging / GRAPH), network)
-        check_quantized(layers, wanted, job.spec.title)
-        write_layers(staging / LAYERS, layers)
-        metrics = bytes_by_part(layers, staging / GRAPH)
+        metrics = write_graph(staging, network, wanted, quantize, job.spec.title)
         shutil.copyfile(source / CONFIG, staging / CONFIG)
         copy_tokenizer(source, staging, manifest.reads.max_length)
     outcome = derived(job, Left(form="onnx", reads=manifest.reads), [])
     outcome.metrics.update(metrics)
     outcome.metrics["base_parameters"] = outcome.parameters["total"] = sum(p.numel() for p in network.parameters())
-    outcome.metrics["expected_layers"] = len(wanted)
-    outcome.metrics["quantized_layers"] = sum(layer.bits < 16 for layer in layers)
     outcome.metrics["logit_error"] = logit_error(
         network, OnnxEncoder(job.artifact / GRAPH), encoded_rows(job, manifest.reads)
     )
     return outcome
+
+
+def write_graph(
+    folder: Path, network: PlainEncoder, wanted: list[str], quantize: Quantize, title: str
+) -> dict[str, float]:
+    """Write a network's quantized graph and what it holds; bytes by part, expected and quantized layers.
+
+    Raises:
+        RunFailed: other layers are quantized than were to be.
+    """
+    with _quiet():
+        quantize(export_onnx(network), wanted, folder / GRAPH)
+    layers = stored_layers(onnx.load(folder / GRAPH), network)
+    check_quantized(layers, wanted, title)
+    write_layers(folder / LAYERS, layers)
+    counts = {"expected_layers": len(wanted), "quantized_layers": sum(layer.bits < 16 for layer in layers)}
+    return bytes_by_part(layers, folder / GRAPH) | counts
 
 
 def check_quantized(layers: list[Layer], wanted: list[str], title: str) -> None:

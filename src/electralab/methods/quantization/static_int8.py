@@ -15,6 +15,7 @@ from electralab.config import StaticInt8
 from electralab.errors import Unsuitable
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
 from electralab.methods.job import Job, Outcome
+from electralab.methods.quantization.integers import REDUCE_RANGE
 from electralab.methods.quantization.onnx_link import run_link
 from electralab.model_files import TOKENIZER
 from electralab.tokens.tokenizer import load_tokenizer
@@ -30,16 +31,16 @@ BATCH_SIZE = 8
 class _Rows(CalibrationDataReader):  # type: ignore[misc]
     """Training rows as the graph takes them."""
 
-    def __init__(self, rows: EncodedExamples) -> None:
-        self._batches = _batches(rows)
+    def __init__(self, rows: EncodedExamples, batch_size: int) -> None:
+        self._batches = _batches(rows, batch_size)
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._batches, None)
 
 
-def _batches(rows: EncodedExamples) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(rows), BATCH_SIZE):
-        ids, mask, types, _ = rows.batch(np.arange(start, min(start + BATCH_SIZE, len(rows))))
+def _batches(rows: EncodedExamples, size: int) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(rows), size):
+        ids, mask, types, _ = rows.batch(np.arange(start, min(start + size, len(rows))))
         yield {
             "input_ids": ids.numpy(),
             "attention_mask": np.ones_like(ids) if mask is None else mask.long().numpy(),
@@ -67,13 +68,15 @@ def run(job: Job) -> Outcome:
         quantize_static(
             model,
             file,
-            _Rows(rows),
+            # Histograms are made of arrays of one shape: all rows are then one batch.
+            _Rows(rows, BATCH_SIZE if settings.calibration == "minmax" else len(rows)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gather"],
             nodes_to_quantize=layers,
             per_channel=settings.per_channel,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            reduce_range=REDUCE_RANGE,
             calibrate_method=METHODS[settings.calibration],
         )
 
