@@ -137,8 +137,9 @@ FIGURES: dict[str, Item] = {
         "pretraining",
         """Left: held-out MLM loss and RTD AUC against generator size. Right: validation accuracy after fine-tuning, all
         tasks on one scale, with the same network never pretrained (band: its interval), TF-IDF and the majority class
-        as lines. Bars are 95 % intervals over seeds, dashes are seeds, hollow points are single seeds, grey crosses
-        are the control without the extensions. Fine-tuning starts from one pretraining seed per size, so its bars leave
+        as lines. Bars are 95 % intervals over seeds, with an arrow where one goes on past what its quantity can be (an
+        AUC or an accuracy of 0 or 1, a loss of 0); dashes are seeds, hollow points are single seeds, grey crosses are
+        the control without the extensions. Fine-tuning starts from one pretraining seed per size, so its bars leave
         out the scatter of pretraining.""",
     ),
     "downstream": _item(

@@ -11,7 +11,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from electralab.report.compression import Line, lines
-from electralab.report.figures.style import BLACK, WIDTH, bottom_legend, draw_floors, series_style
+from electralab.report.figures.style import (
+    BLACK,
+    WIDTH,
+    bottom_legend,
+    draw_floors,
+    draw_interval,
+    end_axis,
+    ends,
+    series_style,
+)
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
 
@@ -68,25 +77,22 @@ def _panel(
     panel.set_ylabel(f"validation {METRICS[runs.metric(task)]}")
     by_chain = {line.chain: line for line in own}
     for line in own:
-        _point(panel, line, by_chain.get(line.parent or ""), styles[line.chain])
+        _point(panel, runs, line, by_chain.get(line.parent or ""), styles[line.chain])
     draw_floors(panel, runs, own[0].cell)
     panel.set_xlim(0, 1.06 * max(line.bytes or 0.0 for line in own) / 1e6)
     panel.xaxis.set_major_locator(MaxNLocator(8))
-    low, high = panel.get_ylim()
-    panel.set_ylim(max(low, -1.0), min(high, 1.02))
+    end_axis(panel, ends(runs.metric(task)))
 
 
-def _point(panel: Axes, line: Line, parent: Line | None, look: dict[str, Any]) -> None:
+def _point(panel: Axes, runs: Runs, line: Line, parent: Line | None, look: dict[str, Any]) -> None:
     """A chain at its size and score, joined to the link before."""
     assert line.score is not None and line.bytes is not None, "only finished chains are drawn"
     size = line.bytes / 1e6
     if parent is not None and parent.score is not None and parent.bytes is not None:
-        ends = [parent.bytes / 1e6, size], [parent.score.mean, line.score.mean]
-        panel.plot(*ends, color=look["color"], linestyle=look["linestyle"], linewidth=0.9, alpha=0.7)
-    single = line.score.low is None or line.score.high is None
-    if line.score.low is not None and line.score.high is not None:
-        bar = [[line.score.mean - line.score.low], [line.score.high - line.score.mean]]
-        panel.errorbar(size, line.score.mean, bar, color=look["color"], capsize=2.5, elinewidth=1, alpha=0.6)
+        joined = [parent.bytes / 1e6, size], [parent.score.mean, line.score.mean]
+        panel.plot(*joined, color=look["color"], linestyle=look["linestyle"], linewidth=0.9, alpha=0.7)
+    single = line.score.low is None
+    draw_interval(panel, size, line.score, ends(runs.metric(line.cell.task)), look["color"], alpha=0.6)
     panel.plot(
         *(size, line.score.mean),
         **(look | {"linestyle": ""}),
