@@ -28,7 +28,6 @@ MEASURED = (
     *("vocabulary_kept", "vocabulary_before", "rows_tokenized_otherwise", *VOCABULARY),
     *("fake_quantization_error", "agreement_with_fake_quantized", "validation_rows"),
 )
-MB = divided(1e6, 1)
 
 
 def table(results: Results) -> Table:
@@ -53,6 +52,11 @@ def table(results: Results) -> Table:
         _notes(runs, every),
         [text for place, own in groups.items() for text in _answers(runs, *place, own)],
     )
+
+
+def megabytes(size: float | None) -> str:
+    """Bytes in MB, to the kB below one."""
+    return divided(1e6, 1 if size is None or size >= 1e6 else 3)(size)
 
 
 # --- grids ----------------------------------------------------------------------------------------------------------
@@ -83,7 +87,7 @@ def _columns(runs: Runs, layers: pd.DataFrame, own: Sequence[Line]) -> list[Colu
         *(beside_whole if several_links(own) else []),
         Column("", over_seeds("agreement_with_previous"), "Agreement with parent", number),
         Column("", over_seeds("logit_error"), "Logit error", number),
-        Column("", lambda line: line.bytes, "MB", MB),
+        Column("", lambda line: line.bytes, "MB", megabytes),
         Column("", lambda line: line.share, "% of fp32", lambda share: number(share and 100 * share, 1)),
         Column("", lambda line: what(runs, layers, line), "What is smaller", lambda text: text or ABSENT, left=True),
     ]
@@ -95,12 +99,12 @@ def _part(part: str) -> Callable[[Line], float | None]:
 
 SIZES: list[Column[Line]] = [
     CHAIN,
-    Column("", _part("embeddings"), "Embeddings", MB),
-    Column("", _part("linear"), "Dense layers", MB),
-    Column("", _part("head"), "Head", divided(1e6, 3)),
-    Column("", _part("other"), "Other", MB),
-    Column("", lambda line: line.bytes, "Weights together", MB),
-    Column("", _part("tokenizer"), "Tokenizer", MB),
+    Column("", _part("embeddings"), "Embeddings", megabytes),
+    Column("", _part("linear"), "Dense layers", megabytes),
+    Column("", _part("head"), "Head", megabytes),
+    Column("", _part("other"), "Other", megabytes),
+    Column("", lambda line: line.bytes, "Weights together", megabytes),
+    Column("", _part("tokenizer"), "Tokenizer", megabytes),
 ]
 
 
@@ -175,7 +179,7 @@ def _answers(runs: Runs, task: str, model: str, own: Sequence[Line]) -> list[str
         for line in others:
             assert line.minus_whole is not None
             by_verdict.setdefault(line.minus_whole.verdict, []).append(line)
-        parts = [f"`{whole}` {score_text(first.score)}, {MB(first.bytes)} MB"]
+        parts = [f"`{whole}` {score_text(first.score)}, {megabytes(first.bytes)} MB"]
         if unclear := by_verdict.get("unclear"):
             parts.append(f"smallest with no difference shown: {_said(min(unclear, key=_size))}")
         if unknown := by_verdict.get("unknown"):
@@ -195,7 +199,7 @@ def _size(line: Line) -> float:
 
 def _said(line: Line) -> str:
     share = "" if line.share is None else f", {100 * line.share:.0f} %"
-    return f"`{line.chain}` {difference_text(line.minus_whole)} ({MB(line.bytes)} MB{share})"
+    return f"`{line.chain}` {difference_text(line.minus_whole)} ({megabytes(line.bytes)} MB{share})"
 
 
 def _about(runs: Runs, every: Sequence[Line]) -> str:
