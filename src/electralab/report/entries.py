@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
+from electralab.report.compression import compressed
 from electralab.report.learning_rates import learning_rates
 from electralab.report.protocols import protocol_methods
 from electralab.report.rank_alpha import grid_methods
@@ -16,7 +17,7 @@ from electralab.report.statistics.intervals import Summary, summarize, wilson_in
 
 KINDS = (
     *(FULL, "linear_probe", "lora", "rslora", "dora", "qlora", "adalora"),
-    *("prefix", "prompt", "ia3", "loha", "lokr", "oft", "in_context", "merge", "half"),
+    *("prefix", "prompt", "ia3", "loha", "lokr", "oft", "in_context", "merge"),
 )
 IN_CONTEXT = "in_context"
 AS_PUBLISHED = "as_published"
@@ -83,9 +84,10 @@ class Entry:
 def entries(runs: Runs) -> list[Entry]:
     """Every method of the tasks and models that have more than full fine-tuning.
 
-    Those of grids, and those that stand beside themselves with other learning rates, have tables of their own.
+    Those of grids, those that stand beside themselves with other learning rates, and chains that make a model smaller
+    have tables of their own.
     """
-    of_grids, of_protocols = grid_methods(runs), protocol_methods(runs)
+    of_grids, of_protocols = {*grid_methods(runs), *compressed(runs)}, protocol_methods(runs)
     asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
     found = []
     for task in dict.fromkeys(cell.task for cell in runs.cells):

@@ -105,6 +105,23 @@ def test_generator_size_bars_and_hollow_points(tmp_path: Path) -> None:
     assert [line.get_markerfacecolor() for line in loss.lines].count("white") == 2
 
 
+def test_axes_end_where_their_quantity_does_and_arrows_say_what_is_cut(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "artifacts")
+    for size in (0.25, 1.0):
+        for seed, auc in ((0, 0.55), (1, 0.85)):  # by hand: mean 0.7 ± 12.7 * 0.15
+            builder.pretrain(size, seed, rtd_auc=auc, mlm_loss=3.0 + 3 * seed)
+            builder.finetune(f"tiny-g{100 * size:g}", "boolq", seed, auc)
+    figure = drawn("generator_size", collected(builder))
+    loss, auc, task = figure.axes
+    assert loss.get_ylim()[0] == 0 and loss.get_ylim()[1] > 20
+    for panel, arrows in ((loss, {(25.0, 0.0), (100.0, 0.0)}), (auc, {(25.0, 0.0), (100.0, 1.0)})):
+        cut = [line for line in panel.lines if line.get_marker() in ("v", "^") and not line.get_clip_on()]
+        assert arrows <= {(float(line.get_xdata()[0]), float(line.get_ydata()[0])) for line in cut}
+    assert auc.get_ylim() == task.get_ylim() == (0, 1)
+    with house_style():
+        check_layout(figure)
+
+
 def test_task_panels_share_a_scale_and_name_the_synthetic_one(tmp_path: Path) -> None:
     results = made(five_sizes, tmp_path)
     panels = drawn("generator_size", results).axes[2:]

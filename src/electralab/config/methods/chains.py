@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
 from electralab.config.methods import Method
-from electralab.config.methods.link import Form, Link
+from electralab.config.methods.link import FEW_BITS, Form, Link
 
 # What a user calls the forms.
 CALLED: dict[Form, str] = {
@@ -48,6 +48,16 @@ def check_chain(methods: Sequence[Link], names: Sequence[str]) -> str | None:
         if reason:
             return f"{name} does not fit after {last_name}: {reason}: leave {name} out"
     return None
+
+
+def compresses(method: Link | type[Link]) -> bool:
+    """Whether a link makes a fine-tuned model smaller: it leaves one after another, or one in few bits."""
+    return method.leaves in FEW_BITS or (method.leaves == "huggingface" and "huggingface" in method.opens)
+
+
+def compressing_kinds() -> frozenset[str]:
+    """The kinds of such links."""
+    return frozenset(kind for method in _classes() if compresses(method) for kind in _kinds(method))
 
 
 def _called(forms: Iterable[Form]) -> str:

@@ -10,6 +10,7 @@ from electralab.config.base import Strict
 # What stands between two links: no model at all, a model before fine-tuning, a plain fine-tuned model, an adapter
 # beside its base, a Hugging Face model with weights in few bits, or a graph of another runtime.
 Form = Literal["nothing", "pretrained", "huggingface", "adapter", "low_bit", "onnx", "openvino"]
+FEW_BITS: frozenset[Form] = frozenset({"low_bit", "onnx", "openvino"})  # nothing follows these
 
 
 class Link(Strict):

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from electralab.config.methods.link import Form, Link
+from electralab.config.methods.link import FEW_BITS, Form, Link
 
 Scope = Literal["published", "linear", "all"]
 SCOPE = (
@@ -69,4 +69,4 @@ class WeightOnlyInt4(OnnxLink):
 def rounded_already(before: Sequence[Link]) -> str | None:
     """Why no few-bit link can follow: 16-bit storage is none."""
     last = before[-1]
-    return "its weights are in few bits already" if last.leaves in ("onnx", "openvino", "low_bit") else None
+    return "its weights are in few bits already" if last.leaves in FEW_BITS else None

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT, Entry, entries, grouped
-from electralab.report.figures.style import BLACK, BLUE, WIDTH, bottom_legend, draw_floors
+from electralab.report.figures.style import BLACK, BLUE, WIDTH, bottom_legend, draw_floors, ends
 from electralab.report.results import Results
 from electralab.report.runs import FULL, METRICS, Cell, Runs
 from electralab.report.tables.score_cells import majority_scores
@@ -62,7 +62,7 @@ def _panel(panel: Axes, runs: Runs, task: str, model: str, own: Sequence[Entry])
         if entry.kind == FULL and entry.score:
             panel.axvline(entry.score.mean, color=BLUE, linestyle="--", linewidth=1, label="full fine-tuning")
     for height, entry in enumerate(own):
-        _point(panel, entry, height)
+        _point(panel, entry, height, ends(runs.metric(task)))
         panel.text(
             *(1.01, height, _short(entry.costs["trainable_parameters"])),
             transform=panel.get_yaxis_transform(),
@@ -76,14 +76,19 @@ def _panel(panel: Axes, runs: Runs, task: str, model: str, own: Sequence[Entry])
     panel.grid(axis="y", visible=False)
 
 
-def _point(panel: Axes, entry: Entry, height: float) -> None:
+def _point(panel: Axes, entry: Entry, height: float, limits: tuple[float, float]) -> None:
     assert entry.score is not None, "only finished methods are drawn"
     color = BLACK if entry.kind == FULL else BLUE
     # Prompts alone: they are scored on few rows, and often once.
     rows = entry.over_rows if entry.kind == IN_CONTEXT else None
     for interval, width in ((rows, 0.7), ((entry.score.low, entry.score.high), 1.8)):
         if interval and interval[0] is not None and interval[1] is not None:
-            panel.plot([interval[0], min(interval[1], 1.0)], [height, height], color=color, linewidth=width)
+            panel.plot(
+                [max(interval[0], limits[0]), min(interval[1], limits[1])],
+                [height, height],
+                color=color,
+                linewidth=width,
+            )
     face = "white" if entry.recipe == AS_PUBLISHED else color
     panel.plot(entry.score.mean, height, "o", color=color, markerfacecolor=face, markersize=6, markeredgewidth=1.4)
 

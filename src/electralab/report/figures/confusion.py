@@ -12,6 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from electralab.report.compression import compressed
 from electralab.report.figures.style import WIDTH
 from electralab.report.results import Results
 from electralab.report.runs import Cell, Runs
@@ -44,7 +45,9 @@ def figure(results: Results) -> Figure:
         UserError: no run of a decoder on classes is finished.
     """
     runs, confusions = results.runs, results.detail("confusions")
-    confusions = confusions[confusions["model"].isin(runs.decoders)]
+    # A smaller copy of a decoder answers nearly as the decoder does: the table `quantization` says how nearly.
+    shown = confusions["model"].isin(runs.decoders) & ~confusions["method"].isin(compressed(runs))
+    confusions = confusions[shown]
     if confusions.empty:
         raise results.nothing("finished run of a decoder")
     matrices = median_runs(runs, confusions)

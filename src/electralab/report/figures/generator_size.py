@@ -13,19 +13,25 @@ from electralab.names import parse_model
 from electralab.report.figures.style import (
     BLACK,
     BLUE,
+    CLIPPED,
     CONTROL_COLOR,
     GREEN,
+    LOSS,
+    UNIT,
     UNTRAINED_COLOR,
     VERMILLION,
     WIDTH,
     bottom_legend,
     draw_floors,
+    draw_interval,
+    end_axis,
+    ends,
 )
 from electralab.report.results import Results
 from electralab.report.runs import UNTRAINED, Cell, Runs
 from electralab.report.statistics.intervals import Summary
 
-NOTE = "bars: 95 % interval over seeds; dashes: seeds; hollow: one seed"
+NOTE = f"bars: 95 % interval over seeds; dashes: seeds; hollow: one seed; {CLIPPED}"
 CONTROL = "control without the extensions"
 LINES = ("-", "--", "-.", ":")
 
@@ -59,6 +65,10 @@ def figure(results: Results) -> Figure:
     _detection(panels[1], runs)
     for panel, cell in zip(panels[2:], cells):
         _task(panel, runs, cell)
+    of_tasks = [ends(runs.metric(cell.task)) for cell in cells]
+    shared = min((low for low, _ in of_tasks), default=0.0), max((high for _, high in of_tasks), default=1.0)
+    for panel, limits in zip(panels, (LOSS, UNIT, *(shared for _ in cells))):
+        end_axis(panel, limits)
     for panel in panels:
         _size_axis(panel, runs)
     bottom_legend(drawn, panels, 4, NOTE)
@@ -67,7 +77,7 @@ def figure(results: Results) -> Figure:
 
 def _mlm(panel: Axes, runs: Runs) -> None:
     panel.set_title("MLM loss (nat)")
-    _series(panel, runs, "mlm_loss", BLUE, "o", "mean over seeds")
+    _series(panel, runs, "mlm_loss", LOSS, BLUE, "o", "mean over seeds")
     panel.axhline(
         runs.pretrained["metric.unigram_cross_entropy"].mean(),
         color=BLACK,
@@ -79,19 +89,29 @@ def _mlm(panel: Axes, runs: Runs) -> None:
 
 def _detection(panel: Axes, runs: Runs) -> None:
     panel.set_title("RTD AUC")
-    _series(panel, runs, "rtd_auc", VERMILLION, "s", "AUC, own generator")
-    _series(panel, runs, "rtd_auc_unigram", GREEN, "^", "AUC, unigram replacements")
+    _series(panel, runs, "rtd_auc", UNIT, VERMILLION, "s", "AUC, own generator")
+    _series(panel, runs, "rtd_auc_unigram", UNIT, GREEN, "^", "AUC, unigram replacements")
     panel.axhline(0.5, color=BLACK, linewidth=1, label="chance (AUC)")
 
 
-def _series(panel: Axes, runs: Runs, metric: str, color: str, marker: str, label: str) -> None:
+def _series(
+    panel: Axes, runs: Runs, metric: str, limits: tuple[float, float], color: str, marker: str, label: str
+) -> None:
     summaries = runs.summaries(metric)
     rows = runs.pretrained
     for index, sweep in enumerate(runs.sweeps):
         models = [model for model in runs.sizes(sweep) if model in summaries]
         named = label if len(runs.sweeps) == 1 else f"{label}, {sweep}"
         seeds = {m: list(rows.loc[rows["model"] == m, f"metric.{metric}"].dropna()) for m in models}
-        _points(panel, {m: summaries[m] for m in models}, seeds, color, marker, named, LINES[index % len(LINES)])
+        _points(
+            panel,
+            {m: summaries[m] for m in models},
+            seeds,
+            limits,
+            {"color": color, "marker": marker},
+            named,
+            LINES[index % len(LINES)],
+        )
     for model in runs.models:
         if runs.is_control(model) and model in summaries:
             _control(panel, _size(model), summaries[model].mean, color)
@@ -108,33 +128,40 @@ def _points(
     panel: Axes,
     summaries: Mapping[str, Summary],
     seeds: Mapping[str, Sequence[float]],
-    color: str,
-    marker: str,
+    limits: tuple[float, float],
+    look: Mapping[str, Any],
     label: str,
     line: str,
 ) -> None:
     """Means joined by a line, seeds as dots, an interval where there is one, hollow where not."""
     sizes = [_size(model) for model in summaries]
     means = [summary.mean for summary in summaries.values()]
-    panel.plot(sizes, means, color=color, marker=marker, markersize=5, linewidth=1.4, linestyle=line, label=label)
+    panel.plot(sizes, means, **look, markersize=5, linewidth=1.4, linestyle=line, label=label)
     for size, (model, summary) in zip(sizes, summaries.items()):
         if summary.low is None or summary.high is None:
-            panel.plot(size, summary.mean, marker=marker, markersize=5, color=color, markerfacecolor="white")
+            panel.plot(size, summary.mean, **look, markersize=5, markerfacecolor="white")
             continue
-        bar = [[summary.mean - summary.low], [summary.high - summary.mean]]
-        panel.errorbar(size, summary.mean, bar, color=color, capsize=2.5, elinewidth=1)
+        draw_interval(panel, size, summary, limits, look["color"])
         own = [size] * len(seeds[model])
-        panel.plot(own, seeds[model], linestyle="", marker="_", markersize=7, color=color, alpha=0.7)
+        panel.plot(own, seeds[model], linestyle="", marker="_", markersize=7, color=look["color"], alpha=0.7)
 
 
 def _task(panel: Axes, runs: Runs, cell: Cell) -> None:
     panel.set_title(runs.cell_label(cell))
-    scores = runs.scores(cell)
+    scores, limits = runs.scores(cell), ends(runs.metric(cell.task))
     for index, sweep in enumerate(runs.sweeps):
         models = [model for model in runs.sizes(sweep) if model in scores]
         seeds = {model: list(runs.by_seed(cell, model).values()) for model in models}
         label = "mean over seeds" if len(runs.sweeps) == 1 else f"mean over seeds, {sweep}"
-        _points(panel, {m: scores[m] for m in models}, seeds, BLUE, "o", label, LINES[index % len(LINES)])
+        _points(
+            panel,
+            {m: scores[m] for m in models},
+            seeds,
+            limits,
+            {"color": BLUE, "marker": "o"},
+            label,
+            LINES[index % len(LINES)],
+        )
     for model in scores:
         if runs.is_control(model):
             _control(panel, _size(model), scores[model].mean, BLUE)

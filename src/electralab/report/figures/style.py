@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 
 from electralab.files import atomic_write
 from electralab.report.runs import MAJORITY, Cell, Runs
+from electralab.report.statistics.intervals import Summary
 
 BLACK, ORANGE, SKY, GREEN, BLUE, VERMILLION, PURPLE, GREY = (
     "#000000",
@@ -31,6 +33,9 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 UNTRAINED_COLOR, CONTROL_COLOR = GREY, "#A0A0A0"
 BASELINE_LINES = ("-.", (0, (3, 1, 1, 1, 1, 1)))
 MAJORITY_LINE: Any = {"color": "#A0A0A0", "linestyle": ":", "linewidth": 1.6}
+# Where a quantity ends, and with it an axis: intervals of few seeds reach further.
+UNIT, CORRELATION, LOSS = (0.0, 1.0), (-1.0, 1.0), (0.0, math.inf)
+CLIPPED = "arrow: the interval goes on past what the quantity can be"
 WIDTH = 10.0  # inches: text of 9 points stays legible when a README shows it 900 pixels wide
 
 SETTINGS: Any = {
@@ -68,6 +73,30 @@ def series_style(index: int) -> dict[str, Any]:
         "marker": MARKERS[(index + index // len(SERIES)) % len(MARKERS)],
         "linestyle": ":" if dotted else "-",
     }
+
+
+def ends(metric: str) -> tuple[float, float]:
+    """The least and the greatest value that a task's metric can have."""
+    return CORRELATION if metric in ("mcc", "pearson", "spearman") else UNIT
+
+
+def draw_interval(panel: Axes, x: float, summary: Summary, ends: tuple[float, float], color: str, **look: Any) -> None:
+    """The interval of a mean as an upright bar, cut where its quantity ends: an arrow instead of a cap says so."""
+    if summary.low is None or summary.high is None:
+        return
+    low, high = max(summary.low, ends[0]), min(summary.high, ends[1])
+    panel.errorbar(
+        x, summary.mean, [[summary.mean - low], [high - summary.mean]], color=color, capsize=2.5, elinewidth=1, **look
+    )
+    for end, of_interval, marker in ((low, summary.low, "v"), (high, summary.high, "^")):
+        if end != of_interval:
+            panel.plot(x, end, marker=marker, markersize=6, color=color, linestyle="", clip_on=False)
+
+
+def end_axis(panel: Axes, ends: tuple[float, float]) -> None:
+    """Let the axis upwards end where its quantity does."""
+    low, high = panel.get_ylim()
+    panel.set_ylim(max(low, ends[0]), min(high, ends[1]))
 
 
 def draw_floors(panel: Axes, runs: Runs, cell: Cell, *, majority: Sequence[float] = (), upright: bool = False) -> None:

@@ -4,8 +4,9 @@ from electralab.report.published.reference import (
     SMALL,
     SMALL_RELEASED,
     full_finetunings,
+    published_sizes,
     qlora_collapse,
     read_published,
 )
 
-__all__ = ["SMALL", "SMALL_RELEASED", "full_finetunings", "qlora_collapse", "read_published"]
+__all__ = ["SMALL", "SMALL_RELEASED", "full_finetunings", "published_sizes", "qlora_collapse", "read_published"]

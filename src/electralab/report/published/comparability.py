@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from electralab.config import FullFinetuning, Pretraining, Strict
-from electralab.names import parse_model
+from electralab.names import chain_links, parse_model
+from electralab.report.compression import compressed
 from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT
 from electralab.report.published.ours import Ours, pretraining_options
 from electralab.report.published.reference import same_model
-from electralab.report.runs import FULL, Runs
+from electralab.report.runs import FULL, Cell, Runs
 from electralab.report.text import count, listing
 
 # MNLI's validation sets, and how sources that do not report the matched one are told apart.
@@ -27,6 +28,8 @@ OPTIONS = ("storage", "rank", "alpha", "targets", "virtual_tokens")
 WITHOUT_TARGETS = ("ia3", "prefix", "prompt", "linear_probe")
 OWN_RECIPE = "own"  # a source that trains by a recipe that is none of ours
 WEIGHTS = "ours: the frozen weights as stored and, in 32 bits, what is trained"
+FILES = "ours: the files of weights"
+SCOPES = {"intermediate;classifier": "published"}  # what `targets` of quantized models are called here
 FEW_SEEDS = 3
 # Options that are compared by themselves, or do not decide what is learnt; the others make up a recipe.
 PRETRAINING_APART = {
@@ -83,7 +86,9 @@ def judge(runs: Runs, ours: Ours, theirs: Row, ids: Sequence[str]) -> Verdict:
     collapsed = False
     for method in ours.methods:
         _compare_options(verdict, runs, method, theirs)
-        _compare_training(verdict, runs, ours, method, theirs)
+        if runs.kinds[method] == "qat" and runs.setting(method, "recipe") != AS_PUBLISHED:
+            verdict.against.append("theirs saw no rounding while it trained (`recipe: as_published`)")
+        _compare_training(verdict, runs, *_trained(runs, ours, method), theirs)
         collapsed = collapsed or (_leaves_head(runs, method) and theirs["trained_head"] == "no")
     if collapsed:
         too = "as is ours" if runs.at_majority(ours.cells[0], ours.model) else "ours is not"
@@ -101,7 +106,12 @@ def judge_size(runs: Runs, ours: Ours, theirs: Row, ids: Sequence[str]) -> Verdi
     """Compare what decides how much is trained or stored: model and options, not how it was trained."""
     verdict = Verdict() if same_model(theirs["model_id"], ids) else Verdict(["another model"])
     _compare_options(verdict, runs, ours.method, theirs)
-    if not ours.metric.startswith("trainable"):
+    if theirs["metric"] == "parameter_memory" and theirs["storage"] == "int8":
+        verdict.against.append("theirs counts the parameters that stayed in fp32, without the int8 weights")
+    if ours.method in compressed(runs):
+        verdict.reservations.append(FILES)
+        verdict.reservations += [] if pd.isna(theirs["rank"]) else ["theirs has an adapter too"]
+    elif not ours.metric.startswith("trainable"):
         verdict.reservations.append(WEIGHTS)
     return verdict
 
@@ -157,6 +167,8 @@ def _compare_options(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> 
     kind = runs.kinds[method]
     if kind == FULL:
         return
+    if scope := runs.setting(method, "scope"):
+        verdict.compare("scope", scope, SCOPES.get(theirs["targets"], ""))
     for name in OPTIONS:
         if name != "targets" or kind not in WITHOUT_TARGETS:
             verdict.compare(name.replace("_", " "), runs.setting(method, name), theirs[name])
@@ -166,6 +178,14 @@ def _compare_options(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> 
         verdict.against.append("theirs left its head packed in 4 bits and untrained; ours trains it")
     elif theirs["trained_head"] == "yes" and _leaves_head(runs, method):
         verdict.against.append("ours leaves its head packed and untrained, theirs does not")
+
+
+def _trained(runs: Runs, ours: Ours, method: str) -> tuple[Ours, str]:
+    """What trained a model: of a chain that makes one smaller its first link, else the method itself."""
+    first = chain_links(method)[0]
+    if method not in compressed(runs) or first not in runs.kinds:
+        return ours, method
+    return replace(ours, cells=tuple(Cell(cell.task, first) for cell in ours.cells)), first
 
 
 def _leaves_head(runs: Runs, method: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from electralab.report.compression import chain_kind, compressed, lines
 from electralab.report.entries import MEASURED, stored_bytes
 from electralab.report.published.comparability import MNLI_VARIANTS, Verdict, judge, judge_size
 from electralab.report.published.ours import Ours, has_adapters, our_numbers, published_ids
@@ -18,6 +19,8 @@ from electralab.report.runs import FULL, Runs
 # What a model without published numbers of its own is shown against: the paper and its authors' code.
 YARDSTICKS = ("electra_paper", "google_electra")
 SMALL_STEPS = 1_000_000
+# Kinds of bitsandbytes and how published rows of models that are stored so, with an adapter or without, call it.
+BITSANDBYTES = {"nf4": "nf4", "bnb_int8": "int8"}
 SAME_TABLE = ["system", "model_id", "task_id", "metric", "split"]
 Row = Mapping[Hashable, Any]
 
@@ -36,8 +39,9 @@ def _scores(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str])
     """Rows about the same model and kind of method; where there is none, other models', for scale."""
     kinds = {runs.kinds[method] for method in ours.methods}
     kind = kinds.pop() if len(kinds) == 1 else None
+    own_kinds = _kinds(runs, ours.method) if kind else ()
     task_ids = (ours.id, *MNLI_VARIANTS) if ours.id == "mnli" else (ours.id,)
-    rows = published[(published["method_kind"] == kind) & (published["statistic"] == "score")]
+    rows = published[published["method_kind"].isin(own_kinds) & (published["statistic"] == "score")]
     rows = rows[rows["task_id"].isin(task_ids)].drop_duplicates([*SAME_TABLE, "value", "rank", "alpha", "protocol"])
     same = about(rows, ids)
     same = same[same["metric"].isin((ours.metric, "unstated"))]
@@ -56,6 +60,9 @@ def _scores(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str])
 def _sizes(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) -> Iterator[tuple[Ours, Row]]:
     """Trained parameters, their share and the stored megabytes beside those of the same kind, once a task."""
     cell = ours.cells[0]
+    if ours.method in compressed(runs):
+        yield from _compressed_sizes(published, runs, ours, ids)
+        return
     if len(ours.cells) != 1 or ours.metric != runs.metric(cell.task) or not has_adapters(runs, ours):
         return
     rows = published[(published["finetuned_on"] == ours.id) & (published["method_kind"] == runs.kinds[cell.method])]
@@ -73,10 +80,45 @@ def _sizes(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) 
                 share = replace(size, metric="trainable_share", value=trained / base)
                 yield share, theirs | {"value": theirs["value"] / whole}
     stored = stored_bytes(weights, trained, runs.kinds[cell.method])
-    megabytes = rows[rows["metric"].isin(("gpu_memory", "size"))]
+    megabytes = rows[rows["metric"].isin(("gpu_memory", "size", "parameter_memory"))]
     for theirs in _nearest(megabytes, runs, cell.method).to_dict("records"):
         if stored is not None:
             yield replace(ours, id=theirs["task_id"], metric=theirs["metric"], value=stored / 1e6), theirs
+
+
+def _kinds(runs: Runs, method: str) -> tuple[str, ...]:
+    """What published rows may call a method: of a compressed model its chain, or the last link."""
+    kind = runs.kinds[method]
+    return (chain_kind(runs, method), kind) if method in compressed(runs) else (kind,)
+
+
+def _compressed_sizes(
+    published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]
+) -> Iterator[tuple[Ours, Row]]:
+    """The megabytes of a smaller model, and their share of the whole one's, beside those of the same kind."""
+    cell = ours.cells[0]
+    own = next((o for o in lines(runs).get((cell.task, ours.model), []) if o.chain == ours.method), None)
+    if ours.metric != runs.metric(cell.task) or own is None or own.bytes is None:
+        return
+    kind = runs.kinds[ours.method]
+    stored = published["storage"].eq(BITSANDBYTES[kind]) if kind in BITSANDBYTES else False
+    same_kind = published["method_kind"].isin(_kinds(runs, ours.method)) | stored
+    rows = published[same_kind & (published["finetuned_on"] == ours.id)]
+    rows = rows[rows["metric"].isin(("size", "parameter_memory"))]
+    same = about(rows, ids)
+    for theirs in (rows if same.empty else same).to_dict("records"):
+        size = replace(ours, id=theirs["task_id"], metric=theirs["metric"], value=own.bytes / 1e6)
+        yield size, theirs
+        fp32 = _fp32(published, theirs)
+        if theirs["metric"] == "size" and own.share is not None and fp32 is not None:
+            yield replace(size, metric="size_share", value=own.share), theirs | {"value": theirs["value"] / fp32}
+
+
+def _fp32(published: pd.DataFrame, theirs: Row) -> float | None:
+    """The size of the same published model before it was made smaller."""
+    same = published[["system", "model_id", "metric"]].eq([theirs[n] for n in ("system", "model_id", "metric")])
+    values = published.loc[same.all(axis=1) & (published["method_kind"] == FULL), "value"]
+    return None if values.empty else float(values.iloc[0])
 
 
 def _whole(published: pd.DataFrame, theirs: Row) -> float | None:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from electralab.catalogue import TABLES
 from electralab.report import footnotes
+from electralab.report.compression import compressed
 from electralab.report.grid import Section, Table
-from electralab.report.published import qlora_collapse
+from electralab.report.published import published_sizes, qlora_collapse
 from electralab.report.published.comparability import Verdict
 from electralab.report.published.matching import YARDSTICKS, pairs
 from electralab.report.published.ours import Ours
@@ -95,9 +96,9 @@ def _value(metric: str, value: float, sign: str = "") -> str:
     """A score, a number of parameters, a share in percent or megabytes."""
     if metric == "trainable":
         return f"{value:{sign},.0f}"
-    if metric == "trainable_share":
+    if metric in ("trainable_share", "size_share"):
         return f"{100 * value:{sign}.2f} %"
-    return f"{value:{sign}.1f} MB" if metric in ("gpu_memory", "size") else f"{value:{sign}.3f}"
+    return f"{value:{sign}.1f} MB" if metric in ("gpu_memory", "size", "parameter_memory") else f"{value:{sign}.3f}"
 
 
 def _notes(results: Results, found: list[tuple[Ours, Mapping[Hashable, Any], Verdict]]) -> list[str]:
@@ -108,12 +109,16 @@ def _notes(results: Results, found: list[tuple[Ours, Mapping[Hashable, Any], Ver
     ]
     if any(not results.runs.is_downloaded(ours.model) for ours, _, _ in found):
         notes.append("Pretraining texts are compared by name, and tokenizers are not compared.")
-    adapters = dict.fromkeys(theirs["system"] for _, theirs, _ in found if theirs["method_kind"] != FULL)
+    small = compressed(results.runs)
+    others = [(ours, theirs) for ours, theirs, _ in found if theirs["method_kind"] != FULL]
+    adapters = dict.fromkeys(theirs["system"] for ours, theirs in others if ours.method not in small)
     if adapters:
         notes.append(
             f"Adapters stand beside {listing(list(adapters))}: of every table there the row of the same kind with the "
             "nearest rank and alpha; where the model has no such row, other models', for scale only."
         )
+    if any(ours.method in small for ours, _ in others):
+        notes.append(published_sizes(results.published))
     untrained = any(theirs["method_kind"] == "qlora" and theirs["trained_head"] == "no" for _, theirs, _ in found)
     collapse = qlora_collapse(results.published) if untrained else None
     return notes + ([collapse] if collapse else [])

@@ -1,0 +1,128 @@
+"""Chains that make a fine-tuned model smaller, each beside the link before it and the model that it began with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+from electralab.config.methods.chains import compressing_kinds
+from electralab.names import chain_links, chain_name
+from electralab.report.runs import FULL, Arm, Cell, Runs
+from electralab.report.statistics.comparisons import Arm as ComparedArm
+from electralab.report.statistics.differences import Difference
+from electralab.report.statistics.intervals import Summary, summarize
+
+PARTS = ("embeddings", "linear", "head", "other", "tokenizer")  # of the files of a model, in `bytes.<part>`
+
+
+@dataclass(frozen=True)
+class Line:
+    """A chain on a task with a model; `score` is None where no run is finished.
+
+    `whole` is the chain before anything made it smaller, which stands first in its group: there `chain == whole`.
+    `parent` is the link before.
+    """
+
+    model: str
+    cell: Cell
+    kind: str
+    whole: str
+    parent: str | None
+    score: Summary | None
+    minus_parent: Difference | None
+    minus_whole: Difference | None
+    bytes: float | None  # of the files of weights
+    share: float | None  # of those of `whole`
+    by_part: dict[str, float | None]
+
+    @property
+    def chain(self) -> str:
+        """Its name."""
+        return self.cell.method
+
+    @property
+    def arm(self) -> Arm:
+        """Task and chain, and the model."""
+        return self.cell, self.model
+
+
+def compressed(runs: Runs) -> frozenset[str]:
+    """Chains whose last link makes a model smaller."""
+    kinds = compressing_kinds()
+    return frozenset(chain for chain, kind in runs.kinds.items() if kind in kinds)
+
+
+def chain_kind(runs: Runs, chain: str) -> str:
+    """The kinds of its links, joined by `+`: `full+static_int8`, whatever the config calls them."""
+    links = chain_links(chain)
+    prefixes = [chain_name(links[: length + 1]) for length in range(len(links))]
+    return "+".join(runs.kinds.get(prefix, prefix) for prefix in prefixes)
+
+
+def lines(runs: Runs) -> dict[tuple[str, str], list[Line]]:
+    """Of every task and model with such a chain: each uncompressed chain, followed by those that go on from it."""
+    small = compressed(runs)
+    asked = set(zip(runs.frame["task"], runs.frame["model"], runs.frame["method"]))
+    found: dict[tuple[str, str], list[Line]] = {}
+    for task in dict.fromkeys(cell.task for cell in runs.cells):
+        for model in runs.finetuned_models:
+            own = sorted((chain for chain in small if (task, model, chain) in asked), key=chain_links)
+            groups: dict[str, list[str]] = {}
+            for chain in own:
+                groups.setdefault(_whole(runs, task, model, chain, small), []).append(chain)
+            for whole, chains in sorted(groups.items()):
+                shown = dict.fromkeys([whole, *chains])
+                found.setdefault((task, model), []).extend(_line(runs, task, model, chain, whole) for chain in shown)
+    return found
+
+
+def _whole(runs: Runs, task: str, model: str, chain: str, small: frozenset[str]) -> str:
+    """The longest beginning that nothing made smaller; of a chain without one, a full fine-tuning, else itself."""
+    links = chain_links(chain)
+    for length in range(len(links) - 1, 0, -1):
+        beginnings = [chain_name(links[:end]) for end in range(1, length + 1)]
+        if small.isdisjoint(beginnings):
+            return beginnings[-1]
+    full = [name for name, kind in runs.kinds.items() if kind == FULL and runs.by_seed(Cell(task, name), model)]
+    return FULL if FULL in full else full[0] if full else chain
+
+
+def _line(runs: Runs, task: str, model: str, chain: str, whole: str) -> Line:
+    cell, links = Cell(task, chain), chain_links(chain)
+    parent = None if chain == whole else chain_name(links[:-1]) if len(links) > 1 else whole
+    by_seed = runs.by_seed(cell, model)
+    size, of_whole = (_bytes(runs, Cell(task, name), model) for name in (chain, whole))
+    return Line(
+        model,
+        cell,
+        runs.kinds.get(chain, ""),
+        whole,
+        parent,
+        summarize(list(by_seed.values())) if by_seed else None,
+        _difference(runs, task, model, chain, parent),
+        _difference(runs, task, model, chain, None if chain == whole else whole),
+        size,
+        size / of_whole if size and of_whole else None,
+        {part: runs.typical(cell, model, f"metric.bytes.{part}") for part in PARTS},
+    )
+
+
+def _difference(runs: Runs, task: str, model: str, chain: str, other: str | None) -> Difference | None:
+    return None if other is None else runs.difference(task, ComparedArm(model, chain), ComparedArm(model, other))
+
+
+def _bytes(runs: Runs, cell: Cell, model: str) -> float | None:
+    """Bytes of the files of weights; None of a run that kept none."""
+    return runs.typical(cell, model, "cost.bytes_on_disk") or None
+
+
+def mean(runs: Runs, line: Line, metric: str) -> float | None:
+    """A metric's mean over seeds."""
+    values = list(runs.by_seed(line.cell, line.model, metric).values())
+    return fmean(values) if values else None
+
+
+def several_links(every: Sequence[Line]) -> bool:
+    """Whether a chain has more than one link that makes it smaller, so that its parent is not the whole model."""
+    return any(line.parent not in (None, line.whole) for line in every)

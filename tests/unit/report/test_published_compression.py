@@ -1,0 +1,71 @@
+"""Compressed chains beside published ones in the table `vs_published`, on constructed runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+from report_compressed_experiment import sizes, stored_layers, write_artifact
+from report_experiment import PUBLISHED, Builder
+from report_made import Made
+
+from electralab.config import DynamicInt8, Half, StaticInt8
+
+ELECTRA = "google/electra-small-discriminator"
+TINYBERT = "huawei-noah/TinyBERT_General_4L_312D"
+MIB = 1.048576
+
+
+def on_mrpc(builder: Builder, hub: str, chain: str, settings: Any, **known: Any) -> None:
+    """Three seeds of full fine-tuning of 20 epochs, and of a link after it in 44.6 MB."""
+    for seed in (0, 1, 2):
+        whole = {"bytes_on_disk": 54_200_000, "parameters": {"total": 13_549_314, "trainable": 13_549_314}}
+        told = {"glue": "mrpc", "hub": hub}
+        builder.finetune("small", "mrpc", seed, 0.87, epochs=20.0, known_cost=whole, **told)
+        small = told | sizes(16e6, 28e6, 0.4e6, 0.2e6) | {"f1": 0.87, "quantized_layers": 3.0} | known
+        path = builder.finetune("small", "mrpc", seed, 0.83, method=chain, settings=settings, recipe="any", **small)
+        write_artifact(path, stored_layers(8, 32))
+
+
+def test_static_quantization_meets_ptsq_and_its_size(builder: Builder) -> None:
+    on_mrpc(builder, ELECTRA, "full+ptsq", StaticInt8(scope="published"))
+    made = Made(builder, "vs_published")
+    accuracy = made.row(method="full+ptsq", metric="accuracy")
+    assert (accuracy["published"], accuracy["system"]) == (0.833, "electra_pytorch_hpml")
+    assert accuracy["comparable"] == "roughly" and "epochs" not in accuracy["why"] and "scope" not in accuracy["why"]
+    assert made.row(method="full+ptsq", metric="f1")["published"] == 0.874
+    size = made.row(method="full+ptsq", metric="parameter_memory")
+    assert (size["ours"], size["published"]) == (pytest.approx(44.6), pytest.approx(39.4 * MIB))
+    assert size["comparable"] == "no" and "without the int8 weights" in size["why"]
+    assert made.row(method="full", metric="parameter_memory")["published"] == 54.2
+    assert made.row(method="full", metric="parameter_memory")["ours"] == pytest.approx(4 * 13.549314)
+    note = made.note("39.4 `MB`")
+    assert "(41.3 MB)" in note and "54.74 (fp32), 21.19 (nf4) and 23.4 (int8) are 57.4, 22.2 and 24.5 MB" in note
+
+
+def test_another_scope_is_a_reason(builder: Builder) -> None:
+    on_mrpc(builder, ELECTRA, "full+ptsq", StaticInt8())
+    row = Made(builder, "vs_published").row(method="full+ptsq", metric="accuracy")
+    assert row["comparable"] == "no" and "scope all (theirs published)" in row["why"]
+
+
+@pytest.mark.parametrize("settings", [DynamicInt8(), Half()])
+def test_what_nobody_published_has_no_row(builder: Builder, settings: Any) -> None:
+    on_mrpc(builder, ELECTRA, "full+other", settings)
+    assert set(Made(builder, "vs_published").frame["method"]) == {"full"}
+
+
+def test_published_sizes_are_converted_and_the_int8_total_is_right() -> None:
+    """efficient ELECTRA: 12 first feed-forward layers and the head leave `.parameters()`; bytes by hand."""
+    rows = pd.read_csv(PUBLISHED)
+    memory = rows[(rows["system"] == "electra_pytorch_hpml") & (rows["metric"] == "parameter_memory")]
+    weights, biases = 12 * 256 * 1024 + 256 * 256 + 256 * 2, 12 * 1024 + 256 + 2
+    fp32 = 4 * 13_549_314 / 1e6
+    left = fp32 - 4 * (weights + biases) / 1e6
+    assert left / MIB == pytest.approx(39.4, abs=0.05)
+    assert memory.loc[memory["storage"] == "int8", "value"].tolist() == pytest.approx([left] * 2, abs=0.05)
+    assert left + (weights + 4 * biases) / 1e6 == pytest.approx(44.5, abs=0.1)
+    tiny = rows[(rows["system"] == "tinybert_hpml") & (rows["metric"] == "size")].set_index("storage")
+    assert tiny["value"].to_dict() == pytest.approx({"fp32": 54.74 * MIB, "nf4": 21.19 * MIB, "int8": 23.4 * MIB})
+    assert 1 - tiny.loc["nf4", "value"] / tiny.loc["fp32", "value"] == pytest.approx(0.61, abs=0.005)
