@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from electralab.data.example import Example
+from electralab.deploy.rows import token_row
 from electralab.tokens.tokenizer import TextEncoder
 
 Integers = npt.NDArray[np.int64]
@@ -88,40 +89,18 @@ def encode_examples(
     texts = tokenizer.encode([example.text for example in examples])
     with_pair = [index for index, example in enumerate(examples) if example.pair is not None]
     pairs = dict(zip(with_pair, tokenizer.encode([examples[index].pair or "" for index in with_pair])))
-    rows, first_lengths = [], []
-    for index, text in enumerate(texts):
-        pair = pairs.get(index)
-        if pair is None:
-            row = [tokenizer.cls_id, *text[: max_length - 2], tokenizer.sep_id]
-            first_lengths.append(len(row))
-        else:
-            first, second = pair_lengths(len(text), len(pair), max_length - 3)
-            row = [tokenizer.cls_id, *text[:first], tokenizer.sep_id, *pair[:second], tokenizer.sep_id]
-            first_lengths.append(first + 2)
-        rows.append(row)
+    rows = [
+        token_row(text, pairs.get(index), tokenizer.cls_id, tokenizer.sep_id, max_length)
+        for index, text in enumerate(texts)
+    ]
     missing, kind = (np.nan, np.float64) if regression else (-1, np.int64)
     return EncodedExamples(
-        tokens=np.fromiter(chain.from_iterable(rows), np.int64),
-        offsets=np.cumsum([0, *map(len, rows)], dtype=np.int64),
-        first_lengths=np.array(first_lengths, np.int64),
+        tokens=np.fromiter(chain.from_iterable(row.ids for row in rows), np.int64),
+        offsets=np.cumsum([0, *(len(row.ids) for row in rows)], dtype=np.int64),
+        first_lengths=np.array([row.first_length for row in rows], np.int64),
         labels=np.array([missing if example.label is None else example.label for example in examples], kind),
         pad_id=tokenizer.pad_id,
     )
-
-
-def pair_lengths(text: int, pair: int, budget: int) -> tuple[int, int]:
-    """Lengths after dropping tokens one by one from the end of the longer text, or of the pair when they are equal.
-
-    Source: google-research/bert, `_truncate_seq_pair`.
-    """
-    half = budget // 2
-    if text + pair <= budget:
-        return text, pair
-    if pair <= half:
-        return budget - pair, pair
-    if text <= budget - half:
-        return text, budget - text
-    return budget - half, half
 
 
 def sample_examples(examples: list[Example], size: int | None, seed: int) -> list[Example]:

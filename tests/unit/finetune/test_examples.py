@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from electralab.data.example import Example as Row
+from electralab.deploy.rows import pair_lengths
 from electralab.finetune.examples import (
     WINDOW_BATCHES,
     encode_examples,
     evaluation_batches,
-    pair_lengths,
     sample_examples,
     swapped_pairs,
     training_batches,

@@ -13,10 +13,11 @@ from torch import Tensor, nn
 
 from electralab.config import Answers
 from electralab.data.example import Example
+from electralab.deploy.rows import pair_lengths
 from electralab.errors import Unsuitable
 from electralab.files import read_json
 from electralab.finetune.decoder.prompts import PromptTokenizer, Template
-from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, pair_lengths
+from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch
 from electralab.finetune.trained_model import TrainedModel
 from electralab.speed.dropout import use_fast_dropout
 from electralab.speed.onednn import use_onednn
