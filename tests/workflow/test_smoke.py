@@ -25,6 +25,7 @@ Run = Callable[..., "CompletedProcess[str]"]
 ROOT = Path(__file__).resolve().parents[2]
 PRESET = ROOT / "workflow" / "presets" / "smoke.yaml"
 PLAN = Plan(read_experiment([ROOT / "config.yaml", PRESET]))
+WEIGHTS = {"huggingface": "model.safetensors", "adapter": "adapter_model.safetensors", "onnx": "model.onnx"}
 
 pytestmark = [pytest.mark.network, pytest.mark.timeout(900)]
 
@@ -105,9 +106,8 @@ def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
 def test_adapters_lie_beside_their_records(smoke: Path) -> None:
     for model, task, chain, seed in PLAN.finetuning_runs:
         folder = smoke / run_folder(model, task, chain, seed) / "model"
-        weights = {path.name for path in folder.glob("*.safetensors")}
-        whole = PLAN.methods[chain_links(chain)[-1]].leaves == "huggingface"
-        assert weights == {"model.safetensors" if whole else "adapter_model.safetensors"}
+        weights = {path.name for path in folder.iterdir() if path.suffix in (".safetensors", ".onnx")}
+        assert weights == {WEIGHTS[PLAN.methods[chain_links(chain)[-1]].leaves]}
     trials = sorted((smoke / "artifacts/searches/smoke_search/trials").glob("*/run.json"))
     assert [read_record(path).status for path in trials] == ["ok"] * 3
     assert len(rows(smoke / "results/smoke/searches.csv")) == 3
