@@ -17,6 +17,7 @@ from electralab.records import versions
 
 SCHEMA_VERSION: Final = 1
 MANIFEST = "manifest.json"
+LAYERS = "layers.csv"  # how the weights of a model in few bits are stored, a row a layer
 
 
 class _Part(BaseModel):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +53,25 @@ def run_chain(
             records[chain] = run_job(spec, folder / chain / "run.json", Inputs(task, start, tokenizer))
         start = Path(artifact_in(str(folder / chain)))
     return records
+
+
+def predictions(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's `predictions.csv`."""
+    with (folder / "predictions.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def asked(code: str, model: Path, task: Path, elsewhere: Path) -> list[dict[str, Any]]:
+    """What a program says of the validation rows: given a model's folder and their texts on standard input as JSON."""
+    texts = [json.loads(line)["text"] for line in task.with_name("validation.jsonl").open()]
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        input=json.dumps([str(model), texts]),
+        capture_output=True,
+        text=True,
+        cwd=elsewhere,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return answers

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from chains import fetched, run_chain
+from chains import asked, fetched, predictions, run_chain
 from finetune_task import write_task
 from safetensors.torch import load_file
 
@@ -60,25 +56,6 @@ def task(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def encoder(root: Path) -> Path:
     return fetched(root, "encoder")
-
-
-def predictions(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def asked(code: str, folder: Path, task: Path, elsewhere: Path) -> list[dict[str, object]]:
-    texts = [json.loads(line)["text"] for line in task.with_name("validation.jsonl").open()]
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        input=json.dumps([str(folder), texts]),
-        capture_output=True,
-        text=True,
-        cwd=elsewhere,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
 
 
 def same_answers(rows: list[dict[str, str]], answers: list[dict[str, object]]) -> None:

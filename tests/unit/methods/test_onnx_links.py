@@ -5,15 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from chains import fetched, run_chain
+from chains import asked, fetched, predictions, run_chain
 from finetune_task import write_task
 from method_models import ENCODERS, VOCABULARY
 from onnx import numpy_helper
@@ -108,24 +106,10 @@ def layers_in(folder: Path) -> dict[str, dict[str, str]]:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def rows_of(folder: Path) -> list[dict[str, str]]:
-    with (folder / "predictions.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def test_onnx_runtime_alone_gives_the_recorded_answers(linked, task):
+def test_onnx_runtime_alone_gives_the_recorded_answers(linked, task, root):
     _, record, folder = linked
     assert record.status == "ok"
-    texts = [json.loads(line)["text"] for line in task.with_name("validation.jsonl").open()]
-    done = subprocess.run(
-        [sys.executable, "-c", ANSWERS],
-        input=json.dumps([str(folder / "model"), texts]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers, rows = json.loads(done.stdout), rows_of(folder)
+    answers, rows = asked(ANSWERS, (folder / "model").resolve(), task, root), predictions(folder)
     assert [answer["label"] for answer in answers] == [row["prediction"] for row in rows]
     # Batches of other rows: activations are rounded with other ranges where they are rounded as they come.
     scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
@@ -262,7 +246,9 @@ def replace_words(folder: Path, split: str) -> None:
 def test_a_regression_keeps_its_units(root, encoder, tmp_path):
     scores = write_task(root / "scores", labels="scores")
     records = run_chain(tmp_path, scores, encoder, full=FULL, link={"kind": "dynamic_int8"})
-    before, after = ([float(row["prediction"]) for row in rows_of(tmp_path / chain)] for chain in ("full", "full+link"))
+    before, after = (
+        [float(row["prediction"]) for row in predictions(tmp_path / chain)] for chain in ("full", "full+link")
+    )
     assert max(before) > 3  # of 5
     assert np.corrcoef(before, after)[0, 1] > 0.98
     assert records["full+link"].metrics["score"] == pytest.approx(records["full"].metrics["score"], abs=0.05)

@@ -29,9 +29,9 @@ from electralab.config.methods.quantization import DynamicInt8, StaticInt8, Weig
 from electralab.config.methods.tfidf import TfidfBaseline
 
 AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft
-Quantization = DynamicInt8 | StaticInt8 | WeightOnlyInt8 | WeightOnlyInt4 | Qat
-_OfModels = FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half | Quantization
+_Quantization = DynamicInt8 | StaticInt8 | WeightOnlyInt8 | WeightOnlyInt4 | Qat
+_OfModels = FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half | _Quantization
 FinetuningMethod = Annotated[_OfModels, Field(discriminator="kind")]
 Method = Annotated[_OfModels | TfidfBaseline, Field(discriminator="kind")]
 
-__all__ = ["AdapterMethod", "FinetuningMethod", "Method", "Quantization"]
+__all__ = ["AdapterMethod", "FinetuningMethod", "Method"]

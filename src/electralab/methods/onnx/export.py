@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from typing import Any
 
@@ -13,6 +12,7 @@ from onnx import numpy_helper
 from torch import nn
 from torch.export import Dim
 
+from electralab.methods.onnx.graph import WEIGHT, layers_of
 from electralab.methods.onnx.network import PlainEncoder
 
 INPUTS = ("input_ids", "attention_mask", "token_type_ids")
@@ -32,7 +32,6 @@ def export_onnx(network: PlainEncoder) -> onnx.ModelProto:
 
 
 def _exported(network: nn.Module, examples: tuple[torch.Tensor, ...], shape: dict[int, Any]) -> onnx.ModelProto:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
@@ -76,11 +75,7 @@ def split_gemms(model: onnx.ModelProto) -> None:
 
 def name_layers(model: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
     """Name weights and the nodes that read them as the network names its layers; the exporter numbers what it folds."""
-    wanted = {
-        f"{name}.weight": layer.weight.detach().numpy()
-        for name, layer in network.named_modules()
-        if isinstance(layer, nn.Linear | nn.Embedding)
-    }
+    wanted = {f"{name}{WEIGHT}": layer.weight.detach().numpy() for name, layer in layers_of(network).items()}
     renamed: dict[str, str] = {}
     for tensor in model.graph.initializer:
         if len(tensor.dims) != 2:
@@ -98,5 +93,5 @@ def name_layers(model: onnx.ModelProto, network: nn.Module) -> onnx.ModelProto:
             if name in renamed:
                 node.input[place] = renamed[name]
                 if node.op_type in ("MatMul", "Gather"):
-                    node.name = renamed[name].removesuffix(".weight")
+                    node.name = renamed[name].removesuffix(WEIGHT)
     return model

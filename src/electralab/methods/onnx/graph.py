@@ -16,6 +16,8 @@ import onnx
 from onnx import TensorProto, numpy_helper
 from torch import nn
 
+from electralab.errors import RunFailed
+
 Part = Literal["embeddings", "linear", "head", "other"]
 PARTS: tuple[Part, ...] = ("embeddings", "linear", "head", "other")
 WEIGHT = ".weight"
@@ -48,7 +50,7 @@ def stored_layers(model: onnx.ModelProto, network: nn.Module) -> list[Layer]:
     """How a graph stores every layer of the network that it was made from.
 
     Raises:
-        ValueError: a layer's weights are nowhere in the graph.
+        RunFailed: a layer's weights are nowhere in the graph.
     """
     found = []
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -61,7 +63,7 @@ def stored_layers(model: onnx.ModelProto, network: nn.Module) -> list[Layer]:
         weight = layer.weight.detach().numpy()
         stored = _dequantized(own, _node_of(model, own, name), isinstance(layer, nn.Linear))
         if stored is None:
-            raise ValueError(f"{name}: no weights in the graph")
+            raise RunFailed(f"the graph holds no weights of the layer {name}")
         values, bits = stored
         if isinstance(layer, nn.Linear):
             weight = weight.T  # a graph multiplies from the left

@@ -34,17 +34,19 @@ HEADS: dict[str, tuple[str, Callable[[], nn.Module], str]] = {
 
 
 class PlainEncoder(nn.Module):
-    """Logits [B, outputs] from `input_ids`, `attention_mask` and `token_type_ids`, all [B, S] int64."""
+    """Logits [B, outputs] from `input_ids`, `attention_mask` and `token_type_ids`, all [B, S]; see `Classifier`."""
 
     def __init__(self, encoder: Encoder, head: nn.Sequential, mean: bool) -> None:
         super().__init__()
         self.encoder, self.head, self.mean = encoder, head, mean
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor) -> Tensor:
+    def forward(
+        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
+    ) -> Tensor:
         """The first token's state, or the mean over real tokens, through the head."""
         encoder = self.encoder
         # A mask of booleans would export as guards against rows that are all padding.
-        added = (1.0 - attention_mask.float())[:, None, None, :] * HIDDEN
+        added = None if attention_mask is None else (1.0 - attention_mask.float())[:, None, None, :] * HIDDEN
         hidden = encoder.embeddings_project(encoder.embeddings(input_ids, token_type_ids))
         for layer in encoder.layers[:-1]:
             hidden = layer(hidden, added)

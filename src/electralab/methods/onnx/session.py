@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import torch
 from torch import Tensor
@@ -33,9 +34,15 @@ class OnnxEncoder(TrainedModel):
         self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None
     ) -> Tensor:
         """Logits [B, outputs]; arguments as in `Classifier`."""
-        ids = input_ids.numpy(force=True)
-        mask = np.ones_like(ids) if attention_mask is None else attention_mask.long().numpy(force=True)
-        types = np.zeros_like(ids) if token_type_ids is None else token_type_ids.numpy(force=True)
-        told = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-        (logits,) = self._session.run(None, told)
+        (logits,) = self._session.run(None, graph_inputs(input_ids, attention_mask, token_type_ids))
         return torch.from_numpy(logits)
+
+
+def graph_inputs(
+    input_ids: Tensor, attention_mask: Tensor | None, token_type_ids: Tensor | None
+) -> dict[str, npt.NDArray[np.int64]]:
+    """A batch as a graph takes it, [B, S] each; it has no defaults."""
+    ids = input_ids.numpy(force=True)
+    mask = np.ones_like(ids) if attention_mask is None else attention_mask.long().numpy(force=True)
+    types = np.zeros_like(ids) if token_type_ids is None else token_type_ids.numpy(force=True)
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import torch
 
-from electralab.artifacts import Left, Reads, read_manifest
+from electralab.artifacts import LAYERS, Left, Reads, read_manifest
 from electralab.config import Scope
 from electralab.errors import RunFailed
 from electralab.files import staged_folder
@@ -27,7 +27,6 @@ from electralab.methods.quantization.scope import layers_in_scope
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
 from electralab.tokens.tokenizer import load_tokenizer
 
-LAYERS = "layers.csv"
 COMPARED_ROWS = 128
 
 Quantize = Callable[[onnx.ModelProto, list[str], Path], None]
@@ -119,14 +118,8 @@ def logit_error(network: PlainEncoder, other: OnnxEncoder, rows: EncodedExamples
     with torch.inference_mode():
         for start in range(0, len(rows), 32):
             batch = rows.batch(np.arange(start, min(start + 32, len(rows))))
-            mask, types = batch.attention_mask, batch.token_type_ids
-            ids = batch.input_ids
-            exact = network(
-                ids,
-                torch.ones_like(ids) if mask is None else mask.long(),
-                torch.zeros_like(ids) if types is None else types,
-            )
-            rounded = other(ids, mask, types)
+            inputs = batch.input_ids, batch.attention_mask, batch.token_type_ids
+            exact, rounded = network(*inputs), other(*inputs)
             squared += float((rounded - exact).double().square().sum())
             reference += float(exact.double().square().sum())
     return float(np.sqrt(squared / max(reference, 1e-24)))

@@ -15,6 +15,7 @@ from electralab.config import StaticInt8
 from electralab.errors import Unsuitable
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
 from electralab.methods.job import Job, Outcome
+from electralab.methods.onnx.session import graph_inputs
 from electralab.methods.quantization.integers import REDUCE_RANGE
 from electralab.methods.quantization.onnx_link import run_link
 from electralab.model_files import TOKENIZER
@@ -41,11 +42,7 @@ class _Rows(CalibrationDataReader):  # type: ignore[misc]
 def _batches(rows: EncodedExamples, size: int) -> Iterator[dict[str, Any]]:
     for start in range(0, len(rows), size):
         ids, mask, types, _ = rows.batch(np.arange(start, min(start + size, len(rows))))
-        yield {
-            "input_ids": ids.numpy(),
-            "attention_mask": np.ones_like(ids) if mask is None else mask.long().numpy(),
-            "token_type_ids": np.zeros_like(ids) if types is None else types.numpy(),
-        }
+        yield graph_inputs(ids, mask, types)
 
 
 def run(job: Job) -> Outcome:

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from electralab.artifacts import MANIFEST
+from electralab.artifacts import LAYERS, MANIFEST
 from electralab.errors import UserError
 from electralab.files import read_json, sha256
 from electralab.names import artifact_in
 from electralab.report.sources import Sources
 
 RUN = ("model", "task", "method", "seed")
-LAYERS = "layers.csv"
 LAYER = ("name", "part", "bits", "weights", "bytes", "rounding_error")
 COLUMNS = (*RUN, *LAYER)
 
