@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats
 from electralab.finetune.objective import Classification, Objective, Regression
 from electralab.finetune.trained_model import TrainedModel
-from electralab.methods.base_models import load_base, load_causal, parameter_count, quiet
+from electralab.methods.base_models import load_base, load_causal, load_finetuned, parameter_count
 from electralab.methods.decoder import Prompts
 from electralab.methods.job import Job, Outcome
 from electralab.model_files import CONFIG, TOKENIZER
@@ -65,26 +65,27 @@ def open_artifact(path: Path, device: str) -> tuple[Manifest, Opened]:
     manifest = read_manifest(path)
     if manifest.form == "adapter":
         return manifest, _open_adapter(path.parent, manifest, device)
-    if manifest.form in ("huggingface", "onnx"):
+    if manifest.form in ("huggingface", "low_bit", "onnx"):
         return manifest, _open_whole(path.parent, manifest, len(manifest.labels), device)
     raise UserError(f"{path} holds nothing to open: {manifest.reason or f'its form is {manifest.form}'}")
 
 
 def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Opened:
-    """Open a Hugging Face folder with a head, or a decoder, to be used and not trained."""
+    """Open a Hugging Face folder with a head, or a decoder, to be used and not trained; also one in few bits."""
     reads = _reads(left)
     if read_json(folder / CONFIG).get("model_type") in DECODERS:
         prompts = _prompts(folder, reads)
-        network = load_causal(folder, InContext(), device)
+        network = load_causal(folder, InContext(storage=_computed(folder)), device)
         decoder = VerbalizedDecoder(network, prompts.label_ids).to(device).eval()
         return Opened(decoder, prompts.encode, Classification(classes), reads, folder)
-    auto: Any = AutoModelForSequenceClassification
-    if reads.pooling != "sequence":
-        auto = AutoModelForTokenClassification
-    with quiet():
-        network = auto.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    network = load_finetuned(folder, auto_class_of(reads), InContext(storage=_computed(folder)), device)
     encoder = HuggingFaceEncoder(network, reads.pooling).to(device).eval()
     return Opened(encoder, _encode(folder, reads), _objective(reads, classes), reads, folder)
+
+
+def auto_class_of(reads: Reads) -> Any:
+    """The class of `transformers` that an encoder with its head is opened as."""
+    return AutoModelForSequenceClassification if reads.pooling == "sequence" else AutoModelForTokenClassification
 
 
 def _open_whole(folder: Path, left: Left, classes: int, device: str) -> Opened:
@@ -150,6 +151,11 @@ def derived(job: Job, left: Left, notes: list[str]) -> Outcome:
 def _start_checksum(job: Job) -> str:
     assert job.start is not None, "a link that trains nothing goes on from an artifact"
     return files_checksum(weights_in(job.start.parent))
+
+
+def _computed(folder: Path) -> Literal["fp32", "bf16"]:
+    """What a model computes in: bf16 where the link `half` was told so."""
+    return "bf16" if read_json(folder / CONFIG).get("dtype") == "bfloat16" else "fp32"
 
 
 def _reads(left: Left) -> Reads:

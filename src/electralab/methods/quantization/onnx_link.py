@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from electralab.artifacts import Left, Reads, read_manifest
 from electralab.config import Scope
@@ -20,7 +21,7 @@ from electralab.finetune.examples import EncodedExamples, encode_examples, sampl
 from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.export import export_onnx
 from electralab.methods.onnx.graph import Layer, bytes_by_part, stored_layers, write_layers
-from electralab.methods.onnx.network import PlainEncoder, read_network
+from electralab.methods.onnx.network import read_network
 from electralab.methods.onnx.session import GRAPH, OnnxEncoder
 from electralab.methods.opening import derived
 from electralab.methods.quantization.scope import layers_in_scope
@@ -103,12 +104,15 @@ def encoded_rows(job: Job, reads: Reads) -> EncodedExamples:
     return encode_examples(rows, tokenizer, reads.max_length, job.data.regression)
 
 
-def logit_error(network: PlainEncoder, other: OnnxEncoder, rows: EncodedExamples) -> float:
-    """|other - network| / |network| of logits, Frobenius, over some rows in batches of 32."""
+def logit_error(network: nn.Module, other: nn.Module, rows: EncodedExamples, device: str = "cpu") -> float:
+    """|other - network| / |network| of logits, Frobenius, over some rows in batches of 32.
+
+    Both are given token ids, mask and types, on `device`.
+    """
     squared = reference = 0.0
     with torch.inference_mode():
         for start in range(0, len(rows), 32):
-            batch = rows.batch(np.arange(start, min(start + 32, len(rows))))
+            batch = rows.batch(np.arange(start, min(start + 32, len(rows)))).to(device)
             mask, types = batch.attention_mask, batch.token_type_ids
             ids = batch.input_ids
             exact = network(
