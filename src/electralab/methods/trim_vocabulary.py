@@ -108,8 +108,8 @@ def read_vocabulary(folder: Path, rows: int, title: str) -> Vocabulary:
     unknown = sorted(id_ for id_ in tokens.keys() | config_ids if id_ >= rows or id_ not in tokens)
     if unknown:
         raise UserError(
-            f"{folder}: the vocabulary has {len(tokens)} pieces, the model embeds {rows}, and id {unknown[0]} is not in "
-            "both: use the tokenizer that the model was trained with"
+            f"{folder}: the vocabulary has {len(tokens)} pieces, the model embeds {rows}, and id {unknown[0]} is not "
+            "in both: use the tokenizer that the model was trained with"
         )
     prefix = told["model"]["continuing_subword_prefix"]
     always = {id_ for id_, piece in tokens.items() if len(piece.removeprefix(prefix)) == 1}
@@ -153,9 +153,9 @@ def compared(before: TextEncoder, after: TextEncoder, kept: list[int], rows: Seq
 
 def _note(metrics: dict[str, float]) -> str:
     return (
-        f"Trimming the vocabulary to {metrics['vocabulary_kept']:,.0f} of {metrics['vocabulary_before']:,.0f} pieces is "
-        f"not lossless: {metrics['rows_tokenized_otherwise']:.1%} of the validation rows are tokenized otherwise, into "
-        f"{metrics['tokens_ratio'] - 1:+.1%} tokens; [UNK] {metrics['unk_rate_before']:.2%} before, "
+        f"Trimming the vocabulary to {metrics['vocabulary_kept']:,.0f} of {metrics['vocabulary_before']:,.0f} pieces "
+        f"is not lossless: {metrics['rows_tokenized_otherwise']:.1%} of the validation rows are tokenized otherwise, "
+        f"into {metrics['tokens_ratio'] - 1:+.1%} tokens; [UNK] {metrics['unk_rate_before']:.2%} before, "
         f"{metrics['unk_rate']:.2%} after."
     )
 

@@ -17,7 +17,7 @@ class LowBit(Link):
 
 
 class Nf4(LowBit):
-    """Weights in 4 bits whose levels are quantiles of a normal distribution (Dettmers et al. 2023); computed in fp32."""
+    """Weights in 4 bits, whose levels are quantiles of a normal distribution (Dettmers et al. 2023)."""
 
     storage: ClassVar[Literal["nf4"]] = "nf4"
 
@@ -26,7 +26,7 @@ class Nf4(LowBit):
 
 
 class BnbInt8(LowBit):
-    """Weights in 8 bits with a scale for every output, inputs rounded but for outliers (LLM.int8(), Dettmers et al. 2022)."""
+    """Weights in 8 bits, a scale an output; inputs are rounded too, but for outliers (Dettmers et al. 2022)."""
 
     storage: ClassVar[Literal["int8"]] = "int8"
     double_quantization: ClassVar[bool] = False

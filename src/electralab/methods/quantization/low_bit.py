@@ -109,9 +109,11 @@ def unpacked(layer: nn.Module) -> Tensor:
     if getattr(weight, "quant_state", None) is not None:
         from bitsandbytes.functional import dequantize_4bit
 
-        return dequantize_4bit(weight.data, weight.quant_state).float()
+        rows: Tensor = dequantize_4bit(weight.data, weight.quant_state).float()
+        return rows
     scales = getattr(weight, "SCB", None)
-    return weight.detach().float() if scales is None else weight.data.float() * scales[:, None] / 127
+    values: Tensor = weight.detach().float()
+    return values if scales is None else values * scales[:, None] / 127
 
 
 def _belongs(key: str, name: str) -> bool:
