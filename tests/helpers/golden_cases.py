@@ -41,7 +41,7 @@ AT_THE_END = -1
 ROWS = 20  # whose probabilities are kept
 WORDS = "the a old new river house king ship sailed burned stood under over near quickly never again".split()
 # What a run costs is not what it computes.
-COSTS = ("second", "merge_error", "adapter_bytes")
+COSTS = ("second", "merge_error", "adapter_bytes", "bytes.")
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,13 @@ from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
+from electralab.config.methods.low_bit import BnbInt8, LowBit, Nf4
 from electralab.config.methods.merge import Merge
 from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import DynamicInt8, Scope, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
+from electralab.config.methods.trim_vocabulary import TrimVocabulary
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
 from electralab.config.preflight import load_to_run
 from electralab.config.pretraining import RECIPES, WATCHING, Initialization, Pretraining, Shape
@@ -72,6 +74,7 @@ __all__ = [
     "Adapter",
     "AdapterMethod",
     "Answers",
+    "BnbInt8",
     "Corpus",
     "DownloadedModel",
     "DynamicInt8",
@@ -100,9 +103,11 @@ __all__ = [
     "LocalText",
     "Loha",
     "Lora",
+    "LowBit",
     "Merge",
     "Method",
     "ModelTokenizer",
+    "Nf4",
     "Oft",
     "PackageModel",
     "PackageTask",
@@ -127,6 +132,7 @@ __all__ = [
     "Tokenizer",
     "TrainedTokenizer",
     "Training",
+    "TrimVocabulary",
     "WeightOnlyInt4",
     "WeightOnlyInt8",
     "WholeTraining",

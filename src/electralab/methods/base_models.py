@@ -11,16 +11,24 @@ from typing import Any, cast
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, BitsAndBytesConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    BitsAndBytesConfig,
+)
 from transformers import logging as transformers_logging
 from transformers.modeling_utils import PreTrainedModel
 
-from electralab.config import InContext, Qlora, Training
+from electralab.config import BnbInt8, InContext, Nf4, Qlora, Training
 from electralab.data.models import DECODERS
 from electralab.errors import Unsuitable, UserError
 from electralab.finetune.decoder.model import left_padded_positions
 from electralab.speed.bf16 import has_bf16
 
+# Methods that may store layers in few bits.
+FewBit = Qlora | InContext | Nf4 | BnbInt8
 # The modules of a classification head, and what has no weights in a model that was pretrained without it.
 HEADS = {"electra": ("classifier",), "bert": ("classifier",), "distilbert": ("pre_classifier", "classifier")}
 POOLERS = {"bert": "bert.pooler"}
@@ -75,14 +83,14 @@ def load_base(folder: Path, outputs: int, method: Training, seed: int, device: s
     return model
 
 
-def load_causal(folder: Path, method: Training | InContext, device: str = "cpu") -> PreTrainedModel:
+def load_causal(folder: Path, method: Training | FewBit, device: str = "cpu") -> PreTrainedModel:
     """A decoder with its own output layer, which stays in full precision under `Qlora`, whatever its recipe.
 
     It counts positions from the first real token, so that padding on the left changes no answer.
 
     Args:
         folder: Hugging Face directory of an OPT or Llama.
-        method: dropout (Llama has none but of attention weights), and storage for `Qlora` and `InContext`.
+        method: dropout (Llama has none but of attention weights), and storage for the few-bit methods.
         device: where it is loaded.
 
     Raises:
@@ -96,6 +104,33 @@ def load_causal(folder: Path, method: Training | InContext, device: str = "cpu")
     _check_body(folder, missing, [])
     model.register_forward_pre_hook(count_positions, with_kwargs=True)
     return model
+
+
+def load_finetuned(folder: Path, pooling: str, method: InContext | Nf4 | BnbInt8, device: str) -> PreTrainedModel:
+    """An encoder with the head that it was trained with, which stays in full precision whatever the storage.
+
+    Args:
+        folder: Hugging Face directory of an ELECTRA, BERT or DistilBERT; few-bit layers in it stay as they are.
+        pooling: `sequence` for the head of the architecture, or that of a classifier of every token.
+        method: storage.
+        device: where it is loaded.
+
+    Raises:
+        UserError: weights are missing.
+        Unsuitable: few-bit storage is not possible here.
+    """
+    config = AutoConfig.from_pretrained(folder)
+    head = AutoModelForSequenceClassification if pooling == "sequence" else AutoModelForTokenClassification
+    model, missing = _load(head, folder, config, method, kept_modules(config.model_type), device)
+    _check_body(folder, missing, [])
+    return model
+
+
+def kept_modules(kind: str) -> list[str]:
+    """Modules of an architecture that few-bit links leave in full precision: its head, or its output layer."""
+    if kind in DECODERS:
+        return ["lm_head"]
+    return [*HEADS[kind], *([POOLERS[kind]] if kind in POOLERS else [])]
 
 
 def count_positions(_: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
@@ -133,7 +168,7 @@ def quiet() -> Iterator[None]:
             transformers_logging.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
-def _config(folder: Path, method: Training | InContext, **options: Any) -> Any:
+def _config(folder: Path, method: Training | FewBit, **options: Any) -> Any:
     if not (folder / "config.json").is_file():
         raise UserError(f"{folder} holds no Hugging Face model: config.json is missing")
     config = AutoConfig.from_pretrained(folder, **options)
@@ -145,13 +180,17 @@ def _config(folder: Path, method: Training | InContext, **options: Any) -> Any:
 
 
 def _load(
-    auto_class: Any, folder: Path, config: Any, method: Training | InContext, keep: list[str], device: str
+    auto_class: Any, folder: Path, config: Any, method: Training | FewBit, keep: list[str], device: str
 ) -> tuple[PreTrainedModel, set[str]]:
     """The model in 32 or 16 bits, or with every linear layer but `keep` in few; and which weights the folder lacks."""
     quantization = None
-    if isinstance(method, Qlora | InContext) and method.storage not in ("fp32", "bf16"):
+    if isinstance(method, FewBit) and method.storage not in ("fp32", "bf16"):
         quantization = _quantization(method, keep, device)
-    placed = {"device_map": _placement(method, device)} if quantization or device.startswith("cuda") else {}
+    stored = getattr(config, "quantization_config", None)  # of a folder that a few-bit link left
+    if stored is not None:
+        _check_bitsandbytes("nf4" if stored.get("load_in_4bit") else "int8", device)
+    few_bits = quantization is not None or stored is not None
+    placed = {"device_map": _placement(method, device)} if few_bits or device.startswith("cuda") else {}
     with quiet():
         model, loading = auto_class.from_pretrained(
             folder,
@@ -167,7 +206,7 @@ def _load(
     return model, set(loading["missing_keys"]) | {str(key[0]) for key in loading["mismatched_keys"]}
 
 
-def _placement(method: Training | InContext, device: str) -> Any:
+def _placement(method: Training | FewBit, device: str) -> Any:
     """On one device; a decoder that is only asked is spread over all GPUs of the job, if there are several."""
     spread = isinstance(method, InContext) and device == "cuda" and torch.cuda.device_count() > 1
     return "auto" if spread else {"": device}
@@ -191,8 +230,8 @@ def _draw(module: nn.Module, scale: float) -> None:
                 layer.bias.zero_()
 
 
-def _quantization(method: Qlora | InContext, keep: list[str], device: str) -> BitsAndBytesConfig:
-    _check_bitsandbytes(method, device)
+def _quantization(method: FewBit, keep: list[str], device: str) -> BitsAndBytesConfig:
+    _check_bitsandbytes(method.storage, device)
     options: dict[str, Any] = {"load_in_8bit": True, "llm_int8_threshold": INT8_THRESHOLD}
     if method.storage != "int8":
         options = {
@@ -209,9 +248,9 @@ def _compute_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if has_bf16(device) else torch.float32
 
 
-def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:
+def _check_bitsandbytes(storage: str, device: str) -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise Unsuitable(f"storage {method.storage} needs bitsandbytes: pip install bitsandbytes")
+        raise Unsuitable(f"storage {storage} needs bitsandbytes: pip install bitsandbytes")
     import bitsandbytes
     from bitsandbytes.cextension import ErrorHandlerMockBNBNativeLibrary, lib
 
@@ -220,7 +259,7 @@ def _check_bitsandbytes(method: Qlora | InContext, device: str) -> None:
     usable = kind in supported and (kind != "cuda" or torch.cuda.is_available())
     if not usable or isinstance(lib, ErrorHandlerMockBNBNativeLibrary):
         raise Unsuitable(
-            f"storage {method.storage}: this installation of bitsandbytes cannot compute on {device}: use another "
+            f"storage {storage}: this installation of bitsandbytes cannot compute on {device}: use another "
             "device, or a bitsandbytes that is built for it"
         )
 

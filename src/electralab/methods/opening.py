@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -69,28 +69,22 @@ def open_artifact(path: Path, device: str) -> tuple[Manifest, Opened]:
     manifest = read_manifest(path)
     if manifest.form == "adapter":
         return manifest, _open_adapter(path.parent, manifest, device)
-    if manifest.form in ("huggingface", "onnx"):
+    if manifest.form in ("huggingface", "low_bit", "onnx"):
         return manifest, _open_whole(path.parent, manifest, len(manifest.labels), device)
     raise UserError(f"{path} holds nothing to open: {manifest.reason or f'its form is {manifest.form}'}")
 
 
 def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Opened:
-    """Open a Hugging Face folder with a head, or a decoder, to be used and not trained."""
-    from transformers import AutoModelForSequenceClassification, AutoModelForTokenClassification
-
-    from electralab.methods.base_models import load_causal, quiet
+    """Open a Hugging Face folder with a head, or a decoder, to be used and not trained; also one in few bits."""
+    from electralab.methods.base_models import load_causal, load_finetuned
 
     reads = _reads(left)
     if read_json(folder / CONFIG).get("model_type") in DECODERS:
         prompts = _prompts(folder, reads)
-        network = load_causal(folder, InContext(), device)
+        network = load_causal(folder, InContext(storage=_computed(folder)), device)
         decoder = VerbalizedDecoder(network, prompts.label_ids).to(device).eval()
         return Opened(decoder, prompts.encode, Classification(classes), reads, folder)
-    auto: Any = AutoModelForSequenceClassification
-    if reads.pooling != "sequence":
-        auto = AutoModelForTokenClassification
-    with quiet():
-        network = auto.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    network = load_finetuned(folder, reads.pooling, InContext(storage=_computed(folder)), device)
     encoder = HuggingFaceEncoder(network, reads.pooling).to(device).eval()
     return Opened(encoder, _encode(folder, reads), _objective(reads, classes), reads, folder)
 
@@ -159,6 +153,11 @@ def derived(job: Job, left: Left, notes: list[str]) -> Outcome:
 def _start_checksum(job: Job) -> str:
     assert job.start is not None, "a link that trains nothing goes on from an artifact"
     return files_checksum(weights_in(job.start.parent))
+
+
+def _computed(folder: Path) -> Literal["fp32", "bf16"]:
+    """What a model computes in: bf16 where the link `half` was told so."""
+    return "bf16" if read_json(folder / CONFIG).get("dtype") == "bfloat16" else "fp32"
 
 
 def _reads(left: Left) -> Reads:

@@ -22,6 +22,7 @@ from electralab.finetune.predictions import predictions_name, read_predictions
 from electralab.methods.job import Job, Method
 from electralab.records import Meter, RunRecord, read_record, write_record
 from electralab.specs import RunSpec
+from electralab.weight_bytes import bytes_of
 
 # Modules of the kinds that are not called like theirs.
 ADAPTERS = ("lora", "rslora", "dora", "qlora", "adalora", "prefix", "prompt", "ia3", "loha", "lokr", "oft")
@@ -30,6 +31,7 @@ MODULES = {
     **dict.fromkeys(ADAPTERS, "adapters.run"),
     **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8", "qat")},
     **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
+    **dict.fromkeys(("nf4", "bnb_int8"), "quantization.low_bit"),
 }
 
 
@@ -104,6 +106,8 @@ def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
         metrics |= _agreement(previous, outcome.scored, answers["validation"])
     write_answers(folder, outcome.scored, answers)
     _write_artifact(job, outcome.left)
+    weights = weights_in(job.artifact)
+    metrics |= bytes_of(job.artifact, weights)
     return _record(job, meter).model_copy(
         update={
             "metrics": metrics,
@@ -112,7 +116,7 @@ def _finished(job: Job, inputs: Inputs, meter: Meter) -> RunRecord:
             "cost": meter.cost(
                 parameters=outcome.parameters,
                 tokens=outcome.tokens,
-                bytes_on_disk=sum(path.stat().st_size for path in weights_in(job.artifact)),
+                bytes_on_disk=sum(path.stat().st_size for path in weights),
                 **outcome.peaks,
             ),
         }

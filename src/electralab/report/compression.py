@@ -12,8 +12,9 @@ from electralab.report.runs import FULL, Arm, Cell, Runs
 from electralab.report.statistics.comparisons import Arm as ComparedArm
 from electralab.report.statistics.differences import Difference
 from electralab.report.statistics.intervals import Summary, summarize
+from electralab.weight_bytes import PARTS as WEIGHT_PARTS
 
-PARTS = ("embeddings", "linear", "head", "other", "tokenizer")  # of the files of a model, in `bytes.<part>`
+PARTS = (*WEIGHT_PARTS, "tokenizer")  # in `bytes.<part>`
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +17,8 @@ from onnx import TensorProto, numpy_helper
 from torch import nn
 
 from electralab.errors import RunFailed
+from electralab.weight_bytes import PARTS, Part
 
-Part = Literal["embeddings", "linear", "head", "other"]
-PARTS: tuple[Part, ...] = ("embeddings", "linear", "head", "other")
 WEIGHT = ".weight"
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from torch import nn
 
 from electralab.artifacts import LAYERS, Left, Reads, read_manifest
 from electralab.config import Scope
@@ -112,12 +113,15 @@ def encoded_rows(job: Job, reads: Reads) -> EncodedExamples:
     return encode_examples(rows, tokenizer, reads.max_length, job.data.regression)
 
 
-def logit_error(network: PlainEncoder, other: OnnxEncoder, rows: EncodedExamples) -> float:
-    """|other - network| / |network| of logits, Frobenius, over some rows in batches of 32."""
+def logit_error(network: nn.Module, other: nn.Module, rows: EncodedExamples, device: str = "cpu") -> float:
+    """|other - network| / |network| of logits, Frobenius, over some rows in batches of 32.
+
+    Both are given token ids, mask and types, on `device`.
+    """
     squared = reference = 0.0
     with torch.inference_mode():
         for start in range(0, len(rows), 32):
-            batch = rows.batch(np.arange(start, min(start + 32, len(rows))))
+            batch = rows.batch(np.arange(start, min(start + 32, len(rows)))).to(device)
             inputs = batch.input_ids, batch.attention_mask, batch.token_type_ids
             exact, rounded = network(*inputs), other(*inputs)
             squared += float((rounded - exact).double().square().sum())
