@@ -6,17 +6,16 @@ Light: it knows files and checksums; `methods/opening.py` makes models of them.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from electralab.config import Form
 from electralab.errors import UserError
 from electralab.files import check_files, read_json, sha256, write_json
+from electralab.names import MANIFEST, MANIFEST_SCHEMA
 from electralab.records import versions
 
-SCHEMA_VERSION: Final = 1
-MANIFEST = "manifest.json"
 LAYERS = "layers.csv"  # how the weights of a model in few bits are stored, a row a layer
 
 
@@ -65,7 +64,7 @@ class Left(_Part):
 class Manifest(Left):
     """An artifact: which run left it, what it answers with, and the checksum of every file."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = MANIFEST_SCHEMA
     model: str
     task: str
     method: str
@@ -100,10 +99,10 @@ def read_manifest(path: Path) -> Manifest:
     remedy = f"delete {path.parent} and run the same command again"
     content = read_json(path)
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA_VERSION:
+    if version != MANIFEST_SCHEMA:
         raise UserError(
             f"{path} is the manifest of an artifact of schema {version}, and this version of ElectraLab reads "
-            f"{SCHEMA_VERSION}: {remedy}"
+            f"{MANIFEST_SCHEMA}: {remedy}"
         )
     try:
         manifest = Manifest.model_validate(content)

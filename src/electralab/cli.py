@@ -164,16 +164,26 @@ def _run(options: argparse.Namespace) -> None:
 
 def _predict(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
+    from electralab.deploy.answers import Output
+    from electralab.deploy.package import is_graph, manifest_in
+    from electralab.deploy.texts import Source
+
+    out, manifest = options.out, manifest_in(options.model)
+    form: Literal["tsv", "jsonl"] = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
+    source = Source(options.texts, options.pair, options.file, options.columns)
+    output = Output(out, form, options.rows_at_once)
+    if is_graph(manifest):
+        from electralab.deploy import predict as without_torch
+
+        without_torch.predict_texts(manifest, source, output, options.threads)
+        return
     import torch
 
     from electralab.machine import select_device
-    from electralab.methods.predict import Source, predict_texts
+    from electralab.methods.predict import predict_texts
 
     torch.set_num_threads(options.threads)
-    out = options.out
-    form: Literal["tsv", "jsonl"] = options.format or ("jsonl" if out is not None and out.suffix == ".jsonl" else "tsv")
-    source = Source(options.texts, options.pair, options.file, options.columns)
-    predict_texts(options.model, source, out, form, select_device(options.device))
+    predict_texts(manifest, source, output, select_device(options.device))
 
 
 def _search(options: argparse.Namespace) -> None:
@@ -329,8 +339,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--file", default=None, help="lines (with a pair behind a tab), or a .csv, .tsv, .jsonl or .parquet table")
     add("--columns", str, nargs="*", default=[], help="columns of the table (default: text, and pair if it has one)")
     add("--format", str, default=None, choices=("tsv", "jsonl"), help="default: by the end of --out, else tsv")
+    add("--rows-at-once", int, default=1024, help="texts that are read before they are answered (1: as they come)")
     add("--threads", int, default=1)
-    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N")
+    add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N; an exported graph is run on the CPU")
     add("--out", default=None, help="default: standard output")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")

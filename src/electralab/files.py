@@ -16,6 +16,7 @@ from typing import IO, Any
 from electralab.errors import UserError
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+TABLE_SUFFIXES = (".jsonl", ".parquet", ".csv", ".tsv")
 
 
 @contextmanager
@@ -153,6 +154,11 @@ def files_checksum(paths: Sequence[Path], checksum: Callable[[Path], str] = sha2
     if len(checksums) == 1:
         return checksums[0]
     return hashlib.sha256("".join(f"{found}\n" for found in checksums).encode()).hexdigest()
+
+
+def table_parts(path: Path) -> list[Path]:
+    """The files of a table: itself, or those of a folder of parts, as Spark and others write one."""
+    return sorted(file for file in path.rglob(f"*{path.suffix}") if not file.is_dir()) if path.is_dir() else [path]
 
 
 def locked(path: Path, *, shared: bool = False, wait: bool = True) -> IO[bytes]:

@@ -6,10 +6,12 @@ Arguments may be Snakemake wildcards (`"{model}"`): a path is then the pattern o
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 NO_MODEL = "no_model"  # the model of methods that need none
 EPOCH_SCORE = "score_after_epoch_"  # and its number: a metric of a trial, by which searches prune
+MANIFEST = "manifest.json"  # of what a run left, in its folder
+MANIFEST_SCHEMA: Final = 1
 CHECKSUMS = "artifacts/checksums.json"  # of large files of this machine that are read
 
 

@@ -16,11 +16,10 @@ from electralab.config.models import LocalModel
 from electralab.config.tasks import GLUE_FOLDERS, GlueFolder, GlueTask, LocalTask, Task
 from electralab.config.text import Corpus, LocalText
 from electralab.errors import UserError
-from electralab.files import files_checksum, read_json, sha256, write_json
+from electralab.files import TABLE_SUFFIXES, files_checksum, read_json, sha256, table_parts, write_json
 from electralab.model_files import CONFIG, PARTS, TOKENIZER_FILES, WHOLE_WEIGHTS
 from electralab.names import CHECKSUMS
 
-TABLE_SUFFIXES = (".jsonl", ".parquet", ".csv", ".tsv")
 TEXT_SUFFIXES = (".txt", *TABLE_SUFFIXES)
 REMEMBERED = 2**24  # bytes from which on a file is read again only if its size or its times are others
 SLOW = 2**31  # bytes that take seconds to read
@@ -41,11 +40,6 @@ def text_files(path: str) -> list[Path]:
 def split_tables(folder: Path, split: str) -> list[Path]:
     """The tables of a split of a local task, of which there may be one."""
     return [path for suffix in TABLE_SUFFIXES if (path := folder / f"{split}{suffix}").exists()]
-
-
-def table_parts(path: Path) -> list[Path]:
-    """The files of a table: itself, or those of a folder of parts, as Spark and others write one."""
-    return sorted(file for file in path.rglob(f"*{path.suffix}") if not file.is_dir()) if path.is_dir() else [path]
 
 
 def glue_folders(task: GlueTask, root: Path) -> tuple[Path, Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from electralab.config import TableColumns
-from electralab.data.tabular import as_text
+from electralab.deploy.tabular import as_text
 from electralab.errors import UserError
 
 LABELLED = ("train", "validation", "validation_mismatched")  # splits whose rows all need a label

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from electralab.config import GlueHub, GlueTask, TableColumns
-from electralab.config.local import TABLE_SUFFIXES, glue_folders, table_parts
+from electralab.config.local import glue_folders
 from electralab.data.example import LABELLED, Example, all_columns, read_examples, text_columns
 from electralab.data.glue import GLUE, LICENCE, Glue
 from electralab.data.hub import fetch_file
-from electralab.data.tabular import check_columns, column_names, read_delimited, read_rows
+from electralab.deploy.tabular import check_columns, column_names, read_delimited, read_rows
 from electralab.errors import UserError
-from electralab.files import files_checksum
+from electralab.files import TABLE_SUFFIXES, files_checksum, table_parts
 
 # The official train.tsv and dev.tsv of CoLA have no header row; their test.tsv has one.
 COLA_COLUMNS = ["source", "label", "mark", "sentence"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from electralab.data.tabular import check_columns
+from electralab.deploy.tabular import check_columns
 from electralab.errors import UserError
 from electralab.files import sha256
 

@@ -12,7 +12,7 @@ from electralab.config import HubText, LocalText, PackageText
 from electralab.config.local import TEXT_SUFFIXES, text_files
 from electralab.data.bundled import open_text
 from electralab.data.hub import FetchedFile, HubSplit
-from electralab.data.tabular import as_text, read_lines, read_rows
+from electralab.deploy.tabular import as_text, read_lines, read_rows
 from electralab.errors import UserError
 from electralab.files import files_checksum
 from electralab.progress import Progress

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from electralab.config import GlueTask, HubTask, LocalTask, PackageTask, Task, WordOrderTask
-from electralab.config.local import TABLE_SUFFIXES, split_tables, table_parts
+from electralab.config.local import split_tables
 from electralab.data import bundled
 from electralab.data.corpora import corpus_checksum, iter_documents
 from electralab.data.example import LABELLED, Example, Labels, all_columns, read_examples, text_columns
@@ -18,10 +18,10 @@ from electralab.data.glue import GLUE
 from electralab.data.glue_files import read_glue
 from electralab.data.hub import HubSplit
 from electralab.data.overlap import overlap_notes, refusal, shared_rows
-from electralab.data.tabular import column_names, read_rows
 from electralab.data.word_order import WORDS, build_word_order
+from electralab.deploy.tabular import column_names, read_rows
 from electralab.errors import UserError
-from electralab.files import atomic_write, files_checksum, read_json, sha256, write_json
+from electralab.files import TABLE_SUFFIXES, atomic_write, files_checksum, read_json, sha256, table_parts, write_json
 
 # Every task has `train` and `validation`; rows of `test`, `test_mismatched` and `ax` may have no label.
 SPLITS = ("train", "validation", "validation_mismatched", "test", "test_mismatched", "ax")

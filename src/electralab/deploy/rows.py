@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+EVALUATION_BATCH_SIZE = 128
+
 
 class TokenRow(NamedTuple):
     """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`; what follows the first [SEP] has token type 1."""

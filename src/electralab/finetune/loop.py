@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from electralab.config import Training
+from electralab.deploy.rows import EVALUATION_BATCH_SIZE
 from electralab.errors import RunFailed
 from electralab.finetune.examples import EncodedExamples, Integers, LabelledBatch, evaluation_batches, training_batches
 from electralab.finetune.objective import Objective
@@ -19,7 +20,6 @@ from electralab.finetune.trained_model import TrainedModel
 from electralab.progress import Progress
 from electralab.speed.bf16 import has_bf16
 
-EVALUATION_BATCH_SIZE = 128
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
 REMEDY = "use a lower learning rate or a longer warm-up, and check that the pretrained model is sound"
 

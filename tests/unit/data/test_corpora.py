@@ -21,9 +21,9 @@ from electralab.data import corpora
 from electralab.data.corpora import build_corpus, corpus_checksum, iter_documents
 from electralab.data.example import Example
 from electralab.data.sources import open_sources
-from electralab.data.tabular import read_rows
 from electralab.data.tasks import build_task, read_task
 from electralab.data.word_order import build_word_order
+from electralab.deploy.tabular import read_rows
 from electralab.files import read_json
 
 ROWS = [{"text": 'a "quoted" word', "label": "yes"}, {"text": "naïve, isn't it?", "label": "no"}]

@@ -20,10 +20,11 @@ from transformers import AutoConfig, AutoModelForSequenceClassification
 
 from electralab.artifacts import Reads, read_manifest
 from electralab.config import DynamicInt8
+from electralab.deploy.graphs import ONNX_GRAPH
 from electralab.methods.onnx.export import export_onnx
 from electralab.methods.onnx.graph import stored_layers
 from electralab.methods.onnx.network import read_network
-from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+from electralab.methods.onnx.session import GraphEncoder
 from electralab.methods.quantization import dynamic_int8, onnx_link
 
 FULL = {
@@ -132,8 +133,8 @@ def test_what_was_to_be_quantized_is_and_nothing_else(linked):
 def test_bytes_are_those_of_the_file(linked):
     _, record, folder = linked
     parts = [record.metrics[f"bytes.{part}"] for part in ("embeddings", "linear", "head", "other")]
-    assert sum(parts) == record.cost.bytes_on_disk == (folder / "model" / GRAPH).stat().st_size
-    model = onnx.load(folder / "model" / GRAPH)
+    assert sum(parts) == record.cost.bytes_on_disk == (folder / "model" / ONNX_GRAPH).stat().st_size
+    model = onnx.load(folder / "model" / ONNX_GRAPH)
     stored = sum(len(tensor.raw_data) for tensor in model.graph.initializer if tensor.name.startswith("head."))
     assert record.metrics["bytes.head"] == pytest.approx(stored, abs=300)  # biases count as other
 
@@ -173,8 +174,8 @@ def test_the_exported_graph_is_the_model_of_transformers(kind, tmp_path):
         torch.nn.init.normal_(parameter, std=0.3)
     theirs.save_pretrained(tmp_path)
     network = read_network(tmp_path, Reads(max_length=40), "a test")
-    onnx.save(export_onnx(network), tmp_path / GRAPH)
-    ours = OnnxEncoder(tmp_path / GRAPH)
+    onnx.save(export_onnx(network), tmp_path / ONNX_GRAPH)
+    ours = GraphEncoder(tmp_path)
     for rows, length in ((1, 2), (3, 7), (5, 40)):
         ids, mask = torch.randint(5, VOCABULARY, (rows, length)), torch.ones(rows, length, dtype=torch.bool)
         mask[0, length // 2 + 1 :] = False
@@ -194,7 +195,7 @@ def test_a_quantizer_that_finds_nothing_fails_by_name(task, encoder, full, tmp_p
     assert record.reason is not None
     assert record.reason.startswith("0 of 4 layers are quantized (not quantized: encoder.layers.0.intermediate, ")
     manifest = read_manifest(tmp_path / "full+link" / "model" / "manifest.json")
-    assert manifest.form is None and not (tmp_path / "full+link" / "model" / GRAPH).exists()
+    assert manifest.form is None and not (tmp_path / "full+link" / "model" / ONNX_GRAPH).exists()
 
 
 def test_a_layer_too_many_fails_by_name(full):
@@ -214,7 +215,8 @@ def test_calibration_reads_training_rows_alone(split, same, task, encoder, full,
     replace_words(tmp_path / "task", split)
     run_link(tmp_path, tmp_path / "task" / "manifest.json", encoder, LINKS["static"])
     graphs = [
-        onnx.load(folder / "full+link" / "model" / GRAPH) for folder in (tmp_path, static_link(root, task, encoder))
+        onnx.load(folder / "full+link" / "model" / ONNX_GRAPH)
+        for folder in (tmp_path, static_link(root, task, encoder))
     ]
     stored, expected = (
         {t.name: numpy_helper.to_array(t).tobytes() for t in graph.graph.initializer} for graph in graphs
@@ -268,7 +270,7 @@ def test_a_decoder_is_skipped_with_a_remedy(kind, task, tmp_path):
 
 
 def test_a_damaged_graph_is_one_line(tmp_path):
-    (tmp_path / GRAPH).write_bytes(b"not a graph")
+    (tmp_path / ONNX_GRAPH).write_bytes(b"not a graph")
     with pytest.raises(Exception, match=r"does not open .*model\.onnx"):
-        OnnxEncoder(tmp_path / GRAPH)
+        GraphEncoder(tmp_path)
     assert DynamicInt8().scope == "all"

@@ -15,6 +15,7 @@ from torch import nn
 
 from electralab.artifacts import LAYERS, Left, Reads, read_manifest
 from electralab.config import Scope
+from electralab.deploy.graphs import ONNX_GRAPH
 from electralab.errors import RunFailed
 from electralab.files import staged_folder
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
@@ -22,7 +23,7 @@ from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.export import export_onnx
 from electralab.methods.onnx.graph import Layer, bytes_by_part, stored_layers, write_layers
 from electralab.methods.onnx.network import PlainEncoder, read_network
-from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+from electralab.methods.onnx.session import GraphEncoder
 from electralab.methods.opening import derived
 from electralab.methods.quantization.scope import layers_in_scope
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
@@ -58,9 +59,7 @@ def run_link(job: Job, scope: Scope, quantize: Quantize) -> Outcome:
     outcome = derived(job, Left(form="onnx", reads=manifest.reads), [])
     outcome.metrics.update(metrics)
     outcome.metrics["base_parameters"] = outcome.parameters["total"] = sum(p.numel() for p in network.parameters())
-    outcome.metrics["logit_error"] = logit_error(
-        network, OnnxEncoder(job.artifact / GRAPH), encoded_rows(job, manifest.reads)
-    )
+    outcome.metrics["logit_error"] = logit_error(network, GraphEncoder(job.artifact), encoded_rows(job, manifest.reads))
     return outcome
 
 
@@ -73,12 +72,12 @@ def write_graph(
         RunFailed: other layers are quantized than were to be.
     """
     with _quiet():
-        quantize(export_onnx(network), wanted, folder / GRAPH)
-    layers = stored_layers(onnx.load(folder / GRAPH), network)
+        quantize(export_onnx(network), wanted, folder / ONNX_GRAPH)
+    layers = stored_layers(onnx.load(folder / ONNX_GRAPH), network)
     check_quantized(layers, wanted, title)
     write_layers(folder / LAYERS, layers)
     counts = {"expected_layers": len(wanted), "quantized_layers": sum(layer.bits < 16 for layer in layers)}
-    return bytes_by_part(layers, folder / GRAPH) | counts
+    return bytes_by_part(layers, folder / ONNX_GRAPH) | counts
 
 
 def check_quantized(layers: list[Layer], wanted: list[str], title: str) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 from electralab.artifacts import Left, Reads, read_manifest, weights_in
 from electralab.config import Qat
 from electralab.data.example import Example
+from electralab.deploy.graphs import ONNX_GRAPH
 from electralab.electra.convert import huggingface_config
 from electralab.electra.encoder import Encoder
 from electralab.errors import RunFailed, Unsuitable
@@ -32,7 +33,7 @@ from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.network import PlainEncoder, read_network
-from electralab.methods.onnx.session import GRAPH, OnnxEncoder
+from electralab.methods.onnx.session import GraphEncoder
 from electralab.methods.quantization.fake import error_seen, fake_quantize, fake_quantized
 from electralab.methods.quantization.onnx_link import write_graph
 from electralab.methods.quantization.qdq import insert_rounding
@@ -56,7 +57,7 @@ def run(job: Job) -> Outcome:
     refuse_answers(job.spec)
     approach = Rounded(job, settings)
     outcome = train(job, settings, approach)
-    graph = OnnxEncoder(job.artifact / GRAPH)
+    graph = GraphEncoder(job.artifact)
 
     def answer(examples: list[Example]) -> Floats:
         encoded = approach.encode(examples, job.data.regression)
@@ -145,7 +146,7 @@ class Rounded:
             )
             write_json(staging / CONFIG, self._config(network))
             copy_tokenizer(self._tokenizer_folder, staging, reads.max_length)
-        graph = OnnxEncoder(folder / GRAPH)
+        graph = GraphEncoder(folder)
         rows, title = np.arange(len(validation)), self.job.spec.title
         answers = [predict(answering, self.objective, validation, rows, "cpu", title) for answering in (network, graph)]
         if not isinstance(self.objective, Regression):
@@ -155,7 +156,7 @@ class Rounded:
             "trainable_parameters": trained,
             "base_parameters": trained,
             "head_parameters": sum(parameter.numel() for parameter in model.head.parameters()),
-            "weights_bytes": (folder / GRAPH).stat().st_size,
+            "weights_bytes": (folder / ONNX_GRAPH).stat().st_size,
             "inference_seconds": inference_seconds({"graph": graph}, self.objective, validation, "cpu")["graph"],
         }
         notes = []

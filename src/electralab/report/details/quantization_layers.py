@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from electralab.artifacts import LAYERS, MANIFEST
+from electralab.artifacts import LAYERS
 from electralab.errors import UserError
 from electralab.files import read_json, sha256
-from electralab.names import artifact_in
+from electralab.names import MANIFEST, artifact_in
 from electralab.report.sources import Sources
 
 RUN = ("model", "task", "method", "seed")

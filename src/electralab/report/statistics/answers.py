@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from electralab.deploy.answers import SCORE
 from electralab.errors import UserError
-from electralab.finetune.predictions import SCORE
 from electralab.report.statistics.influence import Floats
 
 Texts = npt.NDArray[np.str_]

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from electralab.config.local import table_parts
 from electralab.errors import UserError
+from electralab.files import table_parts
 
 Row = dict[str, Any]
 HIDDEN_RETURN = "\udc0d"  # half a surrogate pair: no UTF-8 text holds one

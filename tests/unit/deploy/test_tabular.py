@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from electralab.config import Corpus, LocalTask, LocalText
 from electralab.data.corpora import build_corpus, iter_documents
 from electralab.data.sources import open_sources
-from electralab.data.tabular import as_text, read_rows
 from electralab.data.tasks import build_task, read_task
+from electralab.deploy.tabular import as_text, read_rows
 from electralab.errors import UserError
 from electralab.files import read_json
 
