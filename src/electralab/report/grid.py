@@ -176,5 +176,6 @@ table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid #d0d7de; text-align: left; min-width: 5rem; }
 th { border-bottom: 2px solid #8c959f; vertical-align: bottom; }
 .right { text-align: right; } td.right { white-space: nowrap; }
+td:last-child:not(.right) { min-width: 16rem; }
 code { background: #eff1f3; border-radius: 3px; padding: 0 .25em; }
 """

@@ -42,7 +42,7 @@ class Difference:
 
     def flipped(self) -> Difference:
         """`b` minus `a`."""
-        low, high = (None if end is None else -end for end in (self.high, self.low))
+        low, high = (None if end is None else 0.0 - end for end in (self.high, self.low))
         return Difference(self.seeds, self.rows, self.b, self.a, low, high)
 
 
@@ -109,7 +109,12 @@ def difference_text(difference: Difference | None) -> str:
     """`-0.020 [-0.031, -0.009]`; one seed has no interval, and without a common seed there is a dash."""
     if difference is None:
         return ABSENT
-    text = f"{difference.mean:+.3f}"
+    text = _signed(difference.mean)
     if difference.low is None or difference.high is None:
         return text
-    return f"{text} [{difference.low:+.3f}, {difference.high:+.3f}]"
+    return f"{text} [{_signed(difference.low)}, {_signed(difference.high)}]"
+
+
+def _signed(value: float) -> str:
+    """With its sign; what rounds to nothing is `+0.000`, never `-0.000`."""
+    return f"{round(value, 3) + 0.0:+.3f}"

@@ -9,6 +9,7 @@ from scipy import stats
 from electralab.report.statistics.differences import (
     Difference,
     difference_over_seeds,
+    difference_text,
     half_widths,
 )
 from electralab.report.statistics.orders import order
@@ -115,3 +116,12 @@ def test_orders_say_what_is_shown() -> None:
     assert none.sentence("loss") == "by loss, no two of a and b can be ordered: no paired difference is shown"
     alone = order("ab", by_hand({("a", "b"): unknown}))
     assert alone.sentence("loss") == "by loss, no two of a and b can be ordered: one common seed gives no interval"
+
+
+@pytest.mark.parametrize("flipped", [False, True])
+def test_no_difference_has_no_sign_of_its_own(flipped: bool) -> None:
+    same = Difference(2, 100, 0.5, 0.5, 0.0, 0.0)
+    same = same.flipped() if flipped else same
+    assert difference_text(same) == "+0.000 [+0.000, +0.000]"
+    assert difference_text(Difference(2, 100, 0.4999, 0.5, -0.0004, 0.0002)) == "+0.000 [+0.000, +0.000]"
+    assert not np.signbit([same.mean, same.low, same.high]).any()
