@@ -115,5 +115,5 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def weights_in(folder: Path) -> list[Path]:
-    """The files of weights of an artifact."""
-    return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".onnx", ".pt2"))
+    """The files of weights of an artifact, a graph with what it computes."""
+    return sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin", ".onnx", ".xml"))

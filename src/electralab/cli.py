@@ -186,6 +186,15 @@ def _predict(options: argparse.Namespace) -> None:
     predict_texts(manifest, source, output, select_device(options.device))
 
 
+def _export(options: argparse.Namespace) -> None:
+    _limit_threads(options.threads)
+    from electralab.deploy.package import manifest_in
+    from electralab.export.export import export_run
+
+    parity = export_run(manifest_in(options.run), options.to, options.out, options.threads)
+    print(f"{options.out}: exported; {parity}")
+
+
 def _search(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.files import sha256
@@ -343,6 +352,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", int, default=1)
     add("--device", str, default="auto", help="auto, cpu, cuda or cuda:N; an exported graph is run on the CPU")
     add("--out", default=None, help="default: standard output")
+
+    add = verb("export", _export, "write a run as a folder that answers without PyTorch")
+    add("run", help="folder of a run, its folder `model`, or its manifest")
+    add("--to", str, choices=("onnx", "openvino"), help="what will run it")
+    add("--threads", int, default=1)
+    add("--out", help="the folder, which must not be there yet")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")

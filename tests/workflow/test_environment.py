@@ -21,19 +21,30 @@ def pins(name: str) -> dict[str, str]:
     return dict(line.split("==") for line in lines if line and not line.startswith(("#", "-")))
 
 
+def asked_for(*extras: str) -> list[Requirement]:
+    """What pyproject.toml asks for with some extras, which may ask for others."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(line for extra in extras for line in project["optional-dependencies"][extra])]
+    wanted = [Requirement(line) for line in lines]
+    for own in [requirement for requirement in wanted if requirement.name == project["name"]]:
+        wanted += asked_for(*sorted(own.extras))
+    return [requirement for requirement in wanted if requirement.name != project["name"]]
+
+
 def direct_pins() -> dict[str, str]:
     """The pins of requirements.txt that pyproject.toml asks for."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["pipeline"]]
-    names = {canonicalize_name(Requirement(line).name) for line in wanted}
+    names = {canonicalize_name(requirement.name) for requirement in asked_for("pipeline")}
     return {name: version for name, version in pins("requirements.txt").items() if name in names}
 
 
 def test_every_dependency_is_pinned() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    for line in [*project["dependencies"], *project["optional-dependencies"]["pipeline"]]:
-        wanted = Requirement(line)
-        assert wanted.specifier.contains(pins("requirements.txt")[canonicalize_name(wanted.name)]), line
+    for wanted in asked_for("pipeline"):
+        assert wanted.specifier.contains(pins("requirements.txt")[canonicalize_name(wanted.name)]), wanted
+
+
+def test_what_is_deployed_asks_for_no_training() -> None:
+    assert {requirement.name for requirement in asked_for("deploy")} == {"numpy", "onnxruntime", "tokenizers"}
+    assert "torch" in {requirement.name for requirement in asked_for("train")}
 
 
 @pytest.mark.parametrize("files", [["requirements.txt"], ["requirements.txt", "requirements-dev.txt"]], ids=len)

@@ -31,7 +31,14 @@ from electralab.config.methods.link import Form, Link
 from electralab.config.methods.low_bit import BnbInt8, LowBit, Nf4
 from electralab.config.methods.merge import Merge
 from electralab.config.methods.qat import Qat
-from electralab.config.methods.quantization import DynamicInt8, Scope, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
+from electralab.config.methods.quantization import (
+    DynamicInt8,
+    OpenvinoInt8,
+    Scope,
+    StaticInt8,
+    WeightOnlyInt4,
+    WeightOnlyInt8,
+)
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
 from electralab.config.methods.trim_vocabulary import TrimVocabulary
@@ -109,6 +116,7 @@ __all__ = [
     "ModelTokenizer",
     "Nf4",
     "Oft",
+    "OpenvinoInt8",
     "PackageModel",
     "PackageTask",
     "PackageText",

@@ -198,9 +198,10 @@ def test_a_quantizer_that_finds_nothing_fails_by_name(task, encoder, full, tmp_p
     assert manifest.form is None and not (tmp_path / "full+link" / "model" / ONNX_GRAPH).exists()
 
 
-def test_a_layer_too_many_fails_by_name(full):
+def test_a_layer_too_many_fails_by_name(full, tmp_path):
     network = network_of(full)
-    layers = stored_layers(export_onnx(network), network)
+    onnx.save(export_onnx(network), tmp_path / ONNX_GRAPH)
+    layers = stored_layers(tmp_path / ONNX_GRAPH, network)
     assert {layer.bits for layer in layers} == {32}
     rounded = [layer._replace(bits=8) if layer.name == "head.2" else layer for layer in layers]
     with pytest.raises(Exception, match=r"1 of 0 layers are quantized \(quantized and not wanted: head\.2\)"):

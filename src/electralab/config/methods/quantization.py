@@ -16,11 +16,13 @@ SCOPE = (
     "(efficient ELECTRA). The head stays in fp32 but in `published`: one outlier in it costs a third of the accuracy."
 )
 PER_CHANNEL = "A scale for every output of a layer, instead of one for the layer: as small and as fast, and closer."
+CALIBRATION_ROWS = "Training rows, drawn by seed, on which the ranges of activations are seen."
+CalibrationRows = Annotated[int, Field(ge=1)]
 Block = Annotated[int, Field(ge=16, multiple_of=16)]
 
 
-class OnnxLink(Link):
-    """A fine-tuned encoder becomes an ONNX graph, which nothing follows."""
+class GraphLink(Link):
+    """A fine-tuned encoder becomes a graph of another runtime, which nothing follows."""
 
     opens: ClassVar[frozenset[Form]] = frozenset({"huggingface"})
     leaves: ClassVar[Form | None] = "onnx"
@@ -32,34 +34,41 @@ class OnnxLink(Link):
         return rounded_already(before)
 
 
-class DynamicInt8(OnnxLink):
+class DynamicInt8(GraphLink):
     """Weights in 8 bits, activations rounded to 8 bits as they come: no calibration (ONNX Runtime)."""
 
     kind: Literal["dynamic_int8"] = "dynamic_int8"
     per_channel: bool = Field(True, description=PER_CHANNEL)
 
 
-class StaticInt8(OnnxLink):
+class StaticInt8(GraphLink):
     """Weights and activations in 8 bits, with ranges seen on calibration rows (post-training static quantization)."""
 
     kind: Literal["static_int8"] = "static_int8"
     per_channel: bool = Field(True, description=PER_CHANNEL)
-    calibration_rows: Annotated[int, Field(ge=1)] = Field(
-        64, description="Training rows, drawn by seed, on which the ranges of activations are seen."
-    )
+    calibration_rows: CalibrationRows = Field(64, description=CALIBRATION_ROWS)
     calibration: Literal["minmax", "entropy", "percentile"] = Field(
         "minmax", description="From what is seen to a range (ONNX Runtime's calibrators)."
     )
 
 
-class WeightOnlyInt8(OnnxLink):
+class OpenvinoInt8(GraphLink):
+    """Weights and activations in 8 bits for OpenVINO, activations smoothed first (NNCF); needs the extra `openvino`."""
+
+    leaves: ClassVar[Form | None] = "openvino"
+
+    kind: Literal["openvino_int8"] = "openvino_int8"
+    calibration_rows: CalibrationRows = Field(64, description=CALIBRATION_ROWS)
+
+
+class WeightOnlyInt8(GraphLink):
     """Weights in 8 bits in blocks of their own scale, computed with in fp32."""
 
     kind: Literal["weight_only_int8"] = "weight_only_int8"
     block_size: Block = Field(32, description="Weights that share a scale.")
 
 
-class WeightOnlyInt4(OnnxLink):
+class WeightOnlyInt4(GraphLink):
     """Weights in 4 bits in blocks of their own scale, computed with in fp32."""
 
     kind: Literal["weight_only_int4"] = "weight_only_int4"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -31,8 +34,19 @@ def export_onnx(network: PlainEncoder) -> onnx.ModelProto:
     return name_layers(model, network)
 
 
+@contextmanager
+def quiet_exporter() -> Iterator[None]:
+    """Without what exporter and quantizers say of every node, of other libraries, and of a pass that is not needed."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def _exported(network: nn.Module, examples: tuple[torch.Tensor, ...], shape: dict[int, Any]) -> onnx.ModelProto:
-    with warnings.catch_warnings():
+    with quiet_exporter(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program: Any = torch.onnx.export(
             network,

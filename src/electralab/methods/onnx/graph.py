@@ -45,13 +45,13 @@ def layers_of(network: nn.Module) -> dict[str, nn.Linear | nn.Embedding]:
     return {name: layer for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Embedding)}
 
 
-def stored_layers(model: onnx.ModelProto, network: nn.Module) -> list[Layer]:
+def stored_layers(file: Path, network: nn.Module) -> list[Layer]:
     """How a graph stores every layer of the network that it was made from.
 
     Raises:
         RunFailed: a layer's weights are nowhere in the graph.
     """
-    found = []
+    found, model = [], onnx.load(file)
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     for name, layer in layers_of(network).items():
         own = {
@@ -72,10 +72,10 @@ def stored_layers(model: onnx.ModelProto, network: nn.Module) -> list[Layer]:
     return found
 
 
-def bytes_by_part(layers: Sequence[Layer], file: Path) -> dict[str, float]:
-    """Bytes of a graph's file: of the layers by part, and of all else (norms, biases, the graph itself)."""
+def bytes_by_part(layers: Sequence[Layer], total: int) -> dict[str, float]:
+    """Bytes of a graph's files: of the layers by part, and of all else (norms, biases, the graph itself)."""
     sizes = {part: sum(layer.bytes for layer in layers if layer.part == part) for part in PARTS}
-    sizes["other"] = file.stat().st_size - sum(sizes.values())
+    sizes["other"] = total - sum(sizes.values())
     return {f"bytes.{part}": float(size) for part, size in sizes.items()}
 
 

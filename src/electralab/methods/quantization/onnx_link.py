@@ -1,46 +1,48 @@
-"""What every link shares that leaves an ONNX graph: export, quantize, look at what was saved, and ask it."""
+"""What every link shares that leaves a graph: export, quantize, look at what was saved, and ask it."""
 
 from __future__ import annotations
 
-import logging
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import onnx
 import torch
 from torch import nn
 
-from electralab.artifacts import LAYERS, Left, Reads, read_manifest
+from electralab.artifacts import LAYERS, Left, Reads, read_manifest, weights_in
 from electralab.config import Scope
-from electralab.deploy.graphs import ONNX_GRAPH
+from electralab.deploy.graphs import GRAPHS
 from electralab.errors import RunFailed
 from electralab.files import staged_folder
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
 from electralab.methods.job import Job, Outcome
-from electralab.methods.onnx.export import export_onnx
+from electralab.methods.onnx.export import export_onnx, quiet_exporter
 from electralab.methods.onnx.graph import Layer, bytes_by_part, stored_layers, write_layers
 from electralab.methods.onnx.network import PlainEncoder, read_network
 from electralab.methods.onnx.session import GraphEncoder
 from electralab.methods.opening import derived
+from electralab.methods.quantization import openvino_graph
 from electralab.methods.quantization.scope import layers_in_scope
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
 from electralab.tokens.tokenizer import load_tokenizer
 
 COMPARED_ROWS = 128
 
+GraphForm = Literal["onnx", "openvino"]
 Quantize = Callable[[onnx.ModelProto, list[str], Path], None]
 
 
-def run_link(job: Job, scope: Scope, quantize: Quantize) -> Outcome:
+def run_link(job: Job, scope: Scope, quantize: Quantize, form: GraphForm = "onnx") -> Outcome:
     """Write the quantized graph of the link before, and answer with what was written.
 
     Args:
         job: the run.
         scope: which layers are to be quantized.
         quantize: from a graph in fp32 and the names of these layers to a file.
+        form: what the file is.
 
     Raises:
         Unsuitable: the model is a decoder.
@@ -53,31 +55,34 @@ def run_link(job: Job, scope: Scope, quantize: Quantize) -> Outcome:
     network = read_network(source, manifest.reads, job.spec.title)
     wanted = layers_in_scope(network, scope)
     with staged_folder(job.artifact) as staging:
-        metrics = write_graph(staging, network, wanted, quantize, job.spec.title)
+        metrics = write_graph(staging, network, wanted, quantize, job.spec.title, form)
         shutil.copyfile(source / CONFIG, staging / CONFIG)
         copy_tokenizer(source, staging, manifest.reads.max_length)
-    outcome = derived(job, Left(form="onnx", reads=manifest.reads), [])
+    outcome = derived(job, Left(form=form, reads=manifest.reads), [])
     outcome.metrics.update(metrics)
     outcome.metrics["base_parameters"] = outcome.parameters["total"] = sum(p.numel() for p in network.parameters())
-    outcome.metrics["logit_error"] = logit_error(network, GraphEncoder(job.artifact), encoded_rows(job, manifest.reads))
+    outcome.metrics["logit_error"] = logit_error(
+        network, GraphEncoder(job.artifact, form), encoded_rows(job, manifest.reads)
+    )
     return outcome
 
 
 def write_graph(
-    folder: Path, network: PlainEncoder, wanted: list[str], quantize: Quantize, title: str
+    folder: Path, network: PlainEncoder, wanted: list[str], quantize: Quantize, title: str, form: GraphForm = "onnx"
 ) -> dict[str, float]:
     """Write a network's quantized graph and what it holds; bytes by part, expected and quantized layers.
 
     Raises:
         RunFailed: other layers are quantized than were to be.
     """
-    with _quiet():
-        quantize(export_onnx(network), wanted, folder / ONNX_GRAPH)
-    layers = stored_layers(onnx.load(folder / ONNX_GRAPH), network)
+    file = folder / GRAPHS[form][0]
+    with quiet_exporter():
+        quantize(export_onnx(network), wanted, file)
+    layers = stored_layers(file, network) if form == "onnx" else openvino_graph.stored_layers(file, network)
     check_quantized(layers, wanted, title)
     write_layers(folder / LAYERS, layers)
     counts = {"expected_layers": len(wanted), "quantized_layers": sum(layer.bits < 16 for layer in layers)}
-    return bytes_by_part(layers, folder / ONNX_GRAPH) | counts
+    return bytes_by_part(layers, sum(path.stat().st_size for path in weights_in(folder))) | counts
 
 
 def check_quantized(layers: list[Layer], wanted: list[str], title: str) -> None:
@@ -91,17 +96,6 @@ def check_quantized(layers: list[Layer], wanted: list[str], title: str) -> None:
     if missing or more:
         what = f"not quantized: {', '.join(missing)}" if missing else f"quantized and not wanted: {', '.join(more)}"
         raise RunFailed(f"{title}: {len(found)} of {len(wanted)} layers are quantized ({what})")
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without what the quantizers say of every node, and without advice on a pass that these graphs do not need."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
 
 
 def encoded_rows(job: Job, reads: Reads) -> EncodedExamples:
