@@ -41,13 +41,14 @@ def stored_tensors(file: Path) -> tuple[dict[str, Stored], int]:
     try:
         with file.open("rb") as opened:
             (length,) = struct.unpack("<Q", opened.read(8))
-            header = json.loads(opened.read(length))
+            # A damaged length may be anything up to 2^64, and as much memory would be asked for.
+            header = json.loads(opened.read(min(length, file.stat().st_size)))
         header.pop("__metadata__", None)
         tensors = {
             name: Stored(told["dtype"], tuple(told["shape"]), told["data_offsets"][1] - told["data_offsets"][0])
             for name, told in header.items()
         }
-    except (OSError, ValueError, KeyError, struct.error) as error:
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, struct.error) as error:
         raise UserError(f"{file} is no safetensors file: delete its folder and run the same command again") from error
     return tensors, 8 + length
 

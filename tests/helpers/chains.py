@@ -22,6 +22,25 @@ from electralab.specs import RunSpec
 
 SEED = 1
 
+# ONNX Runtime and tokenizers alone, in another process.
+ONNX_ANSWERS = """
+import json, sys
+import numpy, onnxruntime, tokenizers
+folder, texts = json.load(sys.stdin)
+config, tokenizer = json.load(open(folder + "/config.json")), tokenizers.Tokenizer.from_file(folder + "/tokenizer.json")
+session = onnxruntime.InferenceSession(folder + "/model.onnx")
+cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
+answers = []
+for text in texts:
+    ids = numpy.array([[cls, *tokenizer.encode(text, add_special_tokens=False).ids[:30], sep]])
+    logits = session.run(None, {
+        "input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)})[0][0]
+    chances = numpy.exp(logits - logits.max()) / numpy.exp(logits - logits.max()).sum()
+    answers.append({"label": config["id2label"][str(int(logits.argmax()))], "score": float(chances.max())})
+assert not {"torch", "transformers", "electralab"} & set(sys.modules)
+print(json.dumps(answers))
+"""
+
 
 def fetched(folder: Path, kind: str) -> Path:
     """The manifest of a small encoder or decoder."""

@@ -85,6 +85,18 @@ def write_task(folder, labels="words", pair=False, more=(), official=None, **fie
     return folder / "manifest.json"
 
 
+def reworded(folder, split, change):
+    """Change the texts of a split, whose checksum follows; a row that becomes None is left out."""
+    path, manifest = folder / f"{split}.jsonl", folder / "manifest.json"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = [row | {"text": text} for row in rows if (text := change(row["text"])) is not None]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    content = json.loads(manifest.read_text())
+    content["splits"][split] |= {"rows": len(rows), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    manifest.write_text(json.dumps(content))
+    return manifest
+
+
 def make_spec(seed=0, random_init=True, **settings):
     defaults = {"learning_rates": [1e-2], "epochs": 6, "batch_size": 16, "max_length": 24, "layerwise_lr_decay": 1.0}
     return RunSpec(

@@ -9,7 +9,7 @@ from typing import Any
 
 from report_experiment import MINILM, Builder
 
-from electralab.config import DynamicInt8, Half, Lora, Merge, StaticInt8, WeightOnlyInt4
+from electralab.config import DynamicInt8, Half, Lora, Merge, Nf4, StaticInt8, TrimVocabulary, WeightOnlyInt4
 
 EMBEDDINGS = 11_720_448  # weights of MiniLM's word table
 DENSE = 10_646_784  # of its dense layers, over 36 of them here
@@ -83,3 +83,28 @@ def compressed_study(builder: Builder, seeds: tuple[int, ...] = (0, 1, 2), **kno
         run("lora+merge", 0.81, Merge(), agreement_with_previous=1.0, **FP32)
         small("lora+merge+int8", 0.809, DynamicInt8(), stored_layers(8, 8), **int8)
     return found
+
+
+def trimmed_study(builder: Builder, seeds: tuple[int, ...] = (0, 1)) -> None:
+    """MiniLM on one task as real runs say it: trimmed, then in 8 bits; in nf4; and computed in bf16."""
+    kept = 14_935 / 30_522
+    trimmed = {
+        **{"vocabulary_before": 30_522.0, "vocabulary_kept": 14_935.0, "rows_tokenized_otherwise": 0.325},
+        **{"tokens_ratio": 1.023, "unk_rate": 0.0, "unk_rate_before": 0.0, "agreement_with_previous": 0.986},
+    }
+    few = {"expected_layers": 2.0, "quantized_layers": 2.0, "logit_error": 0.101, "agreement_with_previous": 0.979}
+    for seed in seeds:
+
+        def run(method: str, score: float, settings: Any, **more: Any) -> Path:
+            return builder.finetune(
+                *("minilm", "movie_sentiment", seed, score + 0.01 * seed),  # noqa: B023
+                **{"method": method, "settings": settings, "hub": MINILM} | more,
+            )
+
+        run("full", 0.813, None, **FP32)
+        run("full+bf16", 0.813, Half(storage="bf16", compute="bf16"), **sizes(2 * EMBEDDINGS, 2 * DENSE))
+        run("full+trim", 0.813, TrimVocabulary(), **trimmed, **sizes(4 * EMBEDDINGS * kept, 4 * DENSE))
+        path = run("full+trim+int8", 0.805, DynamicInt8(), **few, **sizes(EMBEDDINGS * kept, DENSE))
+        write_artifact(path, stored_layers(8, 8))
+        path = run("full+nf4", 0.814, Nf4(), **few, **sizes(4 * EMBEDDINGS, DENSE / 2))
+        write_artifact(path, stored_layers(4, 32))

@@ -52,10 +52,10 @@ def write_decoder(folder: Path, kind: str = "opt", **options: object) -> Path:
         **options,
     }
     if kind == "opt":
-        config = transformers.OPTConfig(ffn_dim=48, word_embed_proj_dim=32, init_std=0.3, **shared)
+        config = transformers.OPTConfig(**{"ffn_dim": 48, "word_embed_proj_dim": 32, "init_std": 0.3} | shared)
         transformers.OPTForCausalLM(config).save_pretrained(folder)
     else:
-        config = transformers.LlamaConfig(intermediate_size=48, num_key_value_heads=2, **shared)
+        config = transformers.LlamaConfig(**{"intermediate_size": 48, "num_key_value_heads": 2} | shared)
         transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
 

@@ -25,6 +25,7 @@ from electralab.names import MANIFEST
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 WORD_EMBEDDINGS = ".embeddings.word_embeddings.weight"
+ADDED = "added_tokens_decoder"  # of `tokenizer_config.json`, by id
 TOKEN_ID = "_token_id"  # what `config.json` calls the ids of tokens ends with it
 
 
@@ -99,13 +100,14 @@ def read_vocabulary(folder: Path, rows: int, title: str) -> Vocabulary:
     tokens = {id_: piece for piece, id_ in told["model"]["vocab"].items()}
     if (folder / VOCABULARY).exists():
         _check_lines(folder / VOCABULARY, tokens)
-    for token in told["added_tokens"]:
+    for token in told.get("added_tokens", []):
         if tokens.setdefault(token["id"], token["content"]) != token["content"]:
             raise UserError(
                 f"{folder / TOKENIZER}: id {token['id']} is {tokens[token['id']]!r} and {token['content']!r}: "
                 "use the tokenizer that the model was trained with"
             )
     config_ids = set(token_ids(read_json(folder / CONFIG)).values())
+    config_ids |= {int(id_) for id_ in read_json(folder / TOKENIZER_CONFIG).get(ADDED, {})}
     unknown = sorted(id_ for id_ in tokens.keys() | config_ids if id_ >= rows or id_ not in tokens)
     if unknown:
         raise UserError(
@@ -115,8 +117,8 @@ def read_vocabulary(folder: Path, rows: int, title: str) -> Vocabulary:
     prefix = told["model"]["continuing_subword_prefix"]
     always = {id_ for id_, piece in tokens.items() if len(piece.removeprefix(prefix)) == 1}
     special = set(load_tokenizer(folder / TOKENIZER).special_ids)
-    added = {token["id"] for token in told["added_tokens"]}
-    return Vocabulary(tokens, always | special | added | config_ids | _ids_in(told["post_processor"]))
+    added = {token["id"] for token in told.get("added_tokens", [])}
+    return Vocabulary(tokens, always | special | added | config_ids | _ids_in(told.get("post_processor")))
 
 
 def token_ids(config: dict[str, Any]) -> dict[str, int]:
@@ -130,8 +132,8 @@ def renumbered_tokenizer(told: dict[str, Any], new_ids: dict[int, int]) -> dict[
     renumbered = {
         **told,
         "model": {**told["model"], "vocab": vocabulary},
-        "added_tokens": [{**token, "id": new_ids[token["id"]]} for token in told["added_tokens"]],
-        "post_processor": _with_ids(told["post_processor"], new_ids.__getitem__),
+        "added_tokens": [{**token, "id": new_ids[token["id"]]} for token in told.get("added_tokens", [])],
+        "post_processor": _with_ids(told.get("post_processor"), new_ids.__getitem__),
     }
     if told.get("padding"):
         renumbered["padding"] = {**told["padding"], "pad_id": new_ids[told["padding"]["pad_id"]]}
@@ -176,9 +178,9 @@ def _check_lines(file: Path, tokens: dict[int, str]) -> None:
 def _renumber_decoder(file: Path, new_ids: dict[int, int]) -> None:
     """Renumber the added tokens of a `tokenizer_config.json`, whose keys are ids."""
     told = read_json(file)
-    if "added_tokens_decoder" in told:
-        added = told["added_tokens_decoder"].items()
-        told["added_tokens_decoder"] = {str(new_ids[int(old)]): token for old, token in added}
+    if ADDED in told:
+        added = told[ADDED].items()
+        told[ADDED] = {str(new_ids[int(old)]): token for old, token in added}
         write_json(file, told)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from chains import asked, fetched, predictions, run_chain
-from finetune_task import write_task
+from chains import ONNX_ANSWERS, asked, fetched, predictions, run_chain
+from finetune_task import reworded, write_task
 from method_models import ENCODERS, VOCABULARY
 from onnx import numpy_helper
 from safetensors.torch import load_file
@@ -40,25 +39,6 @@ LINKS = {
     "int4": {"kind": "weight_only_int4", "block_size": 16},
 }
 DENSE = 9  # of the test's encoder of two layers: four a layer, and a projection of the embeddings
-
-# ONNX Runtime and tokenizers alone, in another process.
-ANSWERS = """
-import json, sys
-import numpy, onnxruntime, tokenizers
-folder, texts = json.load(sys.stdin)
-config, tokenizer = json.load(open(folder + "/config.json")), tokenizers.Tokenizer.from_file(folder + "/tokenizer.json")
-session = onnxruntime.InferenceSession(folder + "/model.onnx")
-cls, sep = tokenizer.token_to_id("[CLS]"), tokenizer.token_to_id("[SEP]")
-answers = []
-for text in texts:
-    ids = numpy.array([[cls, *tokenizer.encode(text, add_special_tokens=False).ids[:30], sep]])
-    logits = session.run(None, {
-        "input_ids": ids, "attention_mask": numpy.ones_like(ids), "token_type_ids": numpy.zeros_like(ids)})[0][0]
-    chances = numpy.exp(logits - logits.max()) / numpy.exp(logits - logits.max()).sum()
-    answers.append({"label": config["id2label"][str(int(logits.argmax()))], "score": float(chances.max())})
-assert not {"torch", "transformers", "electralab"} & set(sys.modules)
-print(json.dumps(answers))
-"""
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +90,7 @@ def layers_in(folder: Path) -> dict[str, dict[str, str]]:
 def test_onnx_runtime_alone_gives_the_recorded_answers(linked, task, root):
     _, record, folder = linked
     assert record.status == "ok"
-    answers, rows = asked(ANSWERS, (folder / "model").resolve(), task, root), predictions(folder)
+    answers, rows = asked(ONNX_ANSWERS, (folder / "model").resolve(), task, root), predictions(folder)
     assert [answer["label"] for answer in answers] == [row["prediction"] for row in rows]
     # Batches of other rows: activations are rounded with other ranges where they are rounded as they come.
     scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
@@ -213,7 +193,7 @@ def test_calibration_reads_training_rows_alone(split, same, task, encoder, full,
     """Other validation rows leave the same graph, other training rows another."""
     shutil.copytree(full, tmp_path / "full")
     shutil.copytree(task.parent, tmp_path / "task")
-    replace_words(tmp_path / "task", split)
+    reworded(tmp_path / "task", split, lambda text: text.replace("w1", "w7"))
     run_link(tmp_path, tmp_path / "task" / "manifest.json", encoder, LINKS["static"])
     graphs = [
         onnx.load(folder / "full+link" / "model" / ONNX_GRAPH)
@@ -232,18 +212,6 @@ def static_link(root: Path, task: Path, encoder: Path) -> Path:
         shutil.copytree(root / "runs" / "full", folder / "full", dirs_exist_ok=True)
         run_link(folder, task, encoder, LINKS["static"])
     return folder
-
-
-def replace_words(folder: Path, split: str) -> None:
-    """Other words in the rows of a split, whose checksum follows."""
-    import hashlib
-
-    path, manifest = folder / f"{split}.jsonl", folder / "manifest.json"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({**row, "text": row["text"].replace("w1", "w7")}) + "\n" for row in rows))
-    content = json.loads(manifest.read_text())
-    content["splits"][split]["sha256"] = hashlib.sha256(path.read_bytes()).hexdigest()
-    manifest.write_text(json.dumps(content))
 
 
 def test_a_regression_keeps_its_units(root, encoder, tmp_path):

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 import pytest
-from report_compressed_experiment import DENSE, EMBEDDINGS, compressed_study
+from report_compressed_experiment import DENSE, EMBEDDINGS, compressed_study, trimmed_study
 from report_experiment import MINILM, Builder, collected
 from report_made import Made, check_files, check_layout, drawn
 from scipy import stats
@@ -119,6 +119,30 @@ def test_trimmed_vocabulary_says_what_it_changes(builder: Builder) -> None:
     note = Made(builder, "quantization").note("not lossless")
     assert "33.2 % of validation rows are tokenized otherwise, 1.023 times as many tokens" in note
     assert "[UNK] 0.040 % of tokens (0.010 % before)" in note
+
+
+def test_trimmed_and_low_bit_models_are_rows(builder: Builder) -> None:
+    trimmed_study(builder)
+    made = Made(builder, "quantization")
+    said = {method: made.cells(method, f"{TASK} (")["What is smaller"] for method in made.frame["method"]}
+    assert said == {
+        "full": "–",
+        "full+bf16": "all weights, bf16, computed in bf16",
+        "full+nf4": "4 bits: dense layers, 2 of 4 layers",
+        "full+trim": "vocabulary: 14,935 of 30,522 pieces",
+        "full+trim+int8": "8 bits: dense layers and embeddings, 3 of 4 layers",
+    }
+    row = made.row(method="full+trim")
+    assert (row["kind"], row["parent"], row["agreement_with_previous"]) == ("trim_vocabulary", "full", 0.986)
+    assert (row["vocabulary_kept"], row["rows_tokenized_otherwise"]) == (14_935, 0.325)
+    assert (row["share_of_uncompressed"] < 0.8) and row["bytes.linear"] == 4 * DENSE
+    assert made.row(method="full+trim+int8")["parent"] == "full+trim"
+    nf4 = made.row(method="full+nf4")
+    assert (nf4["kind"], nf4["logit_error"], nf4["bytes.linear"]) == ("nf4", 0.101, DENSE // 2)
+    note = made.note("not lossless")
+    assert note.count("tokenized otherwise") == 1 and "32.5 % of validation rows" in note
+    of_layers = Made(builder, "quantization_layers")
+    assert of_layers.row(method="full+nf4", name="encoder.layers.0.qkv")["bits"] == 4
 
 
 def test_trained_quantization_says_what_training_saw(builder: Builder) -> None:

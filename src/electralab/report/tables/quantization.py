@@ -124,7 +124,10 @@ def what(runs: Runs, layers: pd.DataFrame, line: Line) -> str:
     if found:
         return f"{found}, {count(mean(runs, line, 'quantized_layers'))} layers"
     storage = runs.setting(line.chain, "storage")
-    return f"all weights, {storage}" if storage and line.chain in compressed(runs) else ""
+    if not storage or line.chain not in compressed(runs):
+        return ""
+    computed = ", computed in bf16" if runs.setting(line.chain, "compute") == "bf16" else ""
+    return f"all weights, {storage}{computed}"
 
 
 def _csv(runs: Runs, layers: pd.DataFrame) -> list[Column[Line]]:
