@@ -38,7 +38,7 @@ def written(number: float | int) -> st.SearchStrategy[Any]:
     exact = Decimal(repr(number))
     shift = st.integers(-6, 6).map(lambda power: f"{exact.scaleb(-power):f}e{power}")
     notations = [st.just(number), st.just(f"{exact:f}"), st.just(f"{exact:e}"), st.just(f"{exact:E}"), shift]
-    if number >= 0:
+    if not exact.is_signed():  # -0.0 is
         notations.append(st.just(f"+{exact:f}"))
     if exact == exact.to_integral_value():
         whole = int(exact)

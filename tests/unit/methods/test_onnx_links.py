@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -176,6 +178,34 @@ def test_a_quantizer_that_finds_nothing_fails_by_name(task, encoder, full, tmp_p
     assert record.reason.startswith("0 of 4 layers are quantized (not quantized: encoder.layers.0.intermediate, ")
     manifest = read_manifest(tmp_path / "full+link" / "model" / "manifest.json")
     assert manifest.form is None and not (tmp_path / "full+link" / "model" / ONNX_GRAPH).exists()
+
+
+def test_a_quantizer_that_stops_is_a_failed_run(task, encoder, full, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise ValueError("Unexpected data type\n in tensor")
+
+    shutil.copytree(full, tmp_path / "full")
+    monkeypatch.setattr(dynamic_int8, "quantize_dynamic", stop)
+    record = run_link(tmp_path, task, encoder, {"kind": "dynamic_int8"})
+    assert (record.status, record.reason) == (
+        "failed",
+        "the quantizer stops with ValueError: Unexpected data type in tensor",
+    )
+    assert not (tmp_path / "full+link" / "model" / ONNX_GRAPH).exists()
+
+
+def test_no_training_row_to_calibrate_on_is_skipped(task, encoder, full, tmp_path):
+    """Nothing is taken from validation rows instead."""
+    shutil.copytree(full, tmp_path / "full")
+    shutil.copytree(task.parent, tmp_path / "task")
+    (tmp_path / "task" / "train.jsonl").write_text("")
+    manifest = tmp_path / "task" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    content["splits"]["train"]["sha256"] = hashlib.sha256(b"").hexdigest()
+    manifest.write_text(json.dumps(content))
+    record = run_link(tmp_path, manifest, encoder, {"kind": "static_int8"})
+    assert record.status == "skipped"
+    assert record.reason == "the task has no training rows to calibrate on: use dynamic_int8"
 
 
 def test_a_layer_too_many_fails_by_name(full, tmp_path):

@@ -15,7 +15,7 @@ from torch import nn
 from electralab.artifacts import LAYERS, Left, Reads, read_manifest, weights_in
 from electralab.config import Scope
 from electralab.deploy.graphs import GRAPHS
-from electralab.errors import RunFailed
+from electralab.errors import RunFailed, UserError
 from electralab.files import staged_folder
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples
 from electralab.methods.job import Job, Outcome
@@ -77,7 +77,13 @@ def write_graph(
     """
     file = folder / GRAPHS[form][0]
     with quiet_exporter():
-        quantize(export_onnx(network), wanted, file)
+        graph = export_onnx(network)
+        try:
+            quantize(graph, wanted, file)
+        except (UserError, MemoryError):
+            raise
+        except Exception as error:  # of a library's own making
+            raise RunFailed(f"{title}: the quantizer stops with {type(error).__name__}: {error}") from error
     layers = stored_layers(file, network) if form == "onnx" else openvino_graph.stored_layers(file, network)
     check_quantized(layers, wanted, title)
     write_layers(folder / LAYERS, layers)

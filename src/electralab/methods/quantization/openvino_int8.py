@@ -11,7 +11,7 @@ import onnx
 
 from electralab.config import OpenvinoInt8
 from electralab.deploy.graphs import import_openvino
-from electralab.errors import RunFailed, Unsuitable
+from electralab.errors import Unsuitable
 from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.graph import WEIGHT
 from electralab.methods.quantization.calibration import calibration_batches
@@ -42,19 +42,16 @@ def run(job: Job) -> Outcome:
             able += [node for node in graph.get_ops() if node.get_type_name() == "MatMul"]
         wanted = {nodes[name].get_friendly_name() for name in layers if name in nodes}
         others = {node.get_friendly_name() for node in able} - wanted
-        try:
-            quantized = nncf.quantize(
-                graph,
-                nncf.Dataset(batches),
-                model_type=nncf.ModelType.TRANSFORMER,
-                preset=nncf.QuantizationPreset.MIXED,
-                subset_size=len(batches),
-                ignored_scope=nncf.IgnoredScope(names=sorted(others)),
-                # Weights of 7 bits, as everywhere: without VNNI sums of products overflow (`integers`).
-                advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
-            )
-        except Exception as error:
-            raise RunFailed(f"{job.spec.title}: NNCF {nncf.__version__} does not quantize it: {error}") from error
+        quantized = nncf.quantize(
+            graph,
+            nncf.Dataset(batches),
+            model_type=nncf.ModelType.TRANSFORMER,
+            preset=nncf.QuantizationPreset.MIXED,
+            subset_size=len(batches),
+            ignored_scope=nncf.IgnoredScope(names=sorted(others)),
+            # Weights of 7 bits, as everywhere: without VNNI sums of products overflow (`integers`).
+            advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        )
         openvino.save_model(quantized, file, compress_to_fp16=False)
 
     outcome = run_link(job, settings.scope, quantize, "openvino")
