@@ -30,6 +30,7 @@ from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.low_bit import BnbInt8, LowBit, Nf4
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.pruning import CALIBRATED, Prune, PruneFull, Pruning, Recover, Remove, RemoveHeads
 from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import (
     DynamicInt8,
@@ -73,6 +74,7 @@ from electralab.config.text import (
 from electralab.config.used import used
 
 __all__ = [
+    "CALIBRATED",
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",
@@ -124,10 +126,16 @@ __all__ = [
     "Prefix",
     "Pretraining",
     "Prompt",
+    "Prune",
+    "PruneFull",
+    "Pruning",
     "Qat",
     "Qlora",
     "RandomInitModel",
     "Range",
+    "Recover",
+    "Remove",
+    "RemoveHeads",
     "Role",
     "Scope",
     "Search",
