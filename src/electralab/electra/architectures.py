@@ -78,6 +78,17 @@ def as_electra(values: dict[str, Any], state: dict[str, Tensor]) -> tuple[dict[s
     return values, {f"electra.{name}": tensor for name, tensor in state.items()}
 
 
+def as_stored(kind: str, state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a backbone, whose names start with `electra.`, under the names of an architecture.
+
+    DistilBERT has no table of token types: it must be zero.
+    """
+    if kind == "distilbert":
+        back = {theirs: ours for ours, theirs in DISTILBERT_NAMES.items()}
+        state = {_renamed(name, back): tensor for name, tensor in state.items() if "token_type" not in name}
+    return {f"{kind}.{name.removeprefix('electra.')}": tensor for name, tensor in state.items()}
+
+
 def _renamed(name: str, names: dict[str, str]) -> str:
     for old, new in names.items():
         # Whole parts of a dotted name only: `sa_layer_norm` and `output_layer_norm` also end alike.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from electralab.artifacts import Left, Reads
-from electralab.config import FullFinetuning, LinearProbe
+from electralab.config import FullFinetuning, LinearProbe, PruneFull
 from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
 from electralab.errors import Unsuitable
@@ -57,7 +57,7 @@ class WholeEncoder:
     def __init__(
         self,
         job: Job,
-        settings: FullFinetuning | LinearProbe,
+        settings: FullFinetuning | LinearProbe | PruneFull,
         encoder: Encoder,
         source: str,
         tokenizer: TextEncoder,

@@ -37,6 +37,8 @@ from electralab.model_files import CONFIG, TOKENIZER
 from electralab.tokens.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
+    from transformers.modeling_utils import PreTrainedModel
+
     from electralab.methods.decoder import Prompts
 
 _METHOD: TypeAdapter[Method] = TypeAdapter(Method)
@@ -88,6 +90,13 @@ def open_huggingface(folder: Path, left: Left, classes: int, device: str) -> Ope
     network = load_finetuned(folder, reads.pooling, InContext(storage=_computed(folder)), device)
     encoder = HuggingFaceEncoder(network, reads.pooling).to(device).eval()
     return Opened(encoder, _encode(folder, reads), _objective(reads, classes), reads, folder)
+
+
+def network_of(model: TrainedModel) -> PreTrainedModel:
+    """The network of `transformers` in what a folder was opened as."""
+    from transformers.modeling_utils import PreTrainedModel
+
+    return next(module for module in model.modules() if isinstance(module, PreTrainedModel))
 
 
 def _open_whole(folder: Path, left: Left, classes: int, device: str) -> Opened:

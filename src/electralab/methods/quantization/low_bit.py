@@ -17,7 +17,7 @@ from electralab.finetune.examples import sample_examples
 from electralab.methods.base_models import kept_modules, load_causal, load_finetuned, quiet
 from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.graph import Layer, layers_of, write_layers
-from electralab.methods.opening import derived, open_huggingface
+from electralab.methods.opening import derived, network_of, open_huggingface
 from electralab.methods.quantization.onnx_link import COMPARED_ROWS, check_quantized, logit_error
 from electralab.model_files import CONFIG, WEIGHTS, copy_tokenizer
 from electralab.weight_bytes import part_of, stored_tensors
@@ -41,7 +41,7 @@ def run(job: Job) -> Outcome:
     classes = len(manifest.labels)
     network = load_few_bit(source, manifest.reads, settings, job.device)
     before = open_huggingface(source, manifest, classes, job.device)
-    exact = _network_of(before.model)
+    exact = network_of(before.model)
     with staged_folder(job.artifact) as staging:
         with quiet():
             network.save_pretrained(staging)
@@ -49,7 +49,7 @@ def run(job: Job) -> Outcome:
         write_json(staging / CONFIG, read_json(staging / CONFIG) | {"dtype": "float32"})
         copy_tokenizer(source, staging, tokenizer_length(network, manifest.reads))
         after = open_huggingface(staging, left, classes, job.device)
-        layers = stored_layers(staging / WEIGHTS, exact, _network_of(after.model))
+        layers = stored_layers(staging / WEIGHTS, exact, network_of(after.model))
         wanted = layers_to_store(exact)
         check_quantized(layers, wanted, job.spec.title)
         write_layers(staging / LAYERS, layers)
@@ -123,8 +123,3 @@ def _belongs(key: str, name: str) -> bool:
 
 def _relative_error(stored: Tensor, exact: Tensor) -> float:
     return float((stored - exact).norm() / exact.norm().clamp(min=1e-12))
-
-
-def _network_of(model: nn.Module) -> PreTrainedModel:
-    """The network of `transformers` in what a folder was opened as."""
-    return next(module for module in model.modules() if isinstance(module, PreTrainedModel))

@@ -14,14 +14,14 @@ import onnx
 import torch
 from torch import nn
 
-from electralab.artifacts import Left, Reads, read_manifest, weights_in
+from electralab.artifacts import Left, Reads
 from electralab.config import Qat
 from electralab.data.example import Example
 from electralab.deploy.graphs import ONNX_GRAPH
 from electralab.electra.convert import huggingface_config
 from electralab.electra.encoder import Encoder
 from electralab.errors import RunFailed, Unsuitable
-from electralab.files import files_checksum, read_json, staged_folder, write_json
+from electralab.files import read_json, staged_folder, write_json
 from electralab.finetune.encoder.classifier import Classifier, HuggingFaceHead, with_dropout
 from electralab.finetune.encoder.huggingface import label_names
 from electralab.finetune.encoder.start import refuse_answers, starting_encoder
@@ -31,8 +31,9 @@ from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats
 from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
+from electralab.methods.continued import FinetunedEncoder, finetuned_encoder
 from electralab.methods.job import Job, Outcome
-from electralab.methods.onnx.network import PlainEncoder, read_network
+from electralab.methods.onnx.network import PlainEncoder
 from electralab.methods.onnx.session import GraphEncoder
 from electralab.methods.quantization.fake import error_seen, fake_quantize, fake_quantized
 from electralab.methods.quantization.onnx_link import write_graph
@@ -72,21 +73,10 @@ class Rounded:
     def __init__(self, job: Job, settings: Qat) -> None:
         self.job, self.settings = job, settings
         self.objective = objective_of(job.data, settings)
-        self._artifact: tuple[PlainEncoder, Reads] | None = None
+        self._before: FinetunedEncoder | None = None
         if len(job.spec.chain) > 1:
-            assert job.start is not None, "checked before"
-            self._tokenizer_folder = job.start.parent
-            reads = read_manifest(job.start).reads
-            assert reads is not None
-            network = read_network(job.start.parent, reads, job.spec.title)
-            self._artifact = network, reads
-            self._encoder, self.source = network.encoder, files_checksum(weights_in(job.start.parent))
-            longest = network.encoder.config.max_positions
-            if settings.max_length > longest:
-                raise Unsuitable(
-                    f"method {job.spec.method}: max_length {settings.max_length} is longer than the {longest} "
-                    f"positions of model {job.spec.model}: lower it"
-                )
+            self._before = finetuned_encoder(job, settings)
+            self._tokenizer_folder, self.source = self._before.folder, self._before.source
         else:
             assert job.tokenizer is not None, "every encoder has one"
             self._tokenizer_folder = job.tokenizer.parent
@@ -100,32 +90,20 @@ class Rounded:
 
     def fresh(self, _: int) -> Classifier:
         """The classifier that `full` would train, or the fine-tuned one, with its layers in scope fake-quantized."""
-        settings = self.settings
-        encoder = with_dropout(self._encoder, settings.dropout)
-        torch.manual_seed(self.job.spec.seed)
-        model = Classifier(encoder, self.objective.outputs, settings.pooling, settings.dropout, settings.head)
-        if self._artifact is None:
-            model.head = _as_sequence(model.head)
+        settings, seed = self.settings, self.job.spec.seed
+        if self._before is not None:
+            model = self._before.classifier(Classifier, settings, self.objective, seed)
         else:
-            network, reads = self._artifact
-            model.pooling = "mean" if network.mean else "cls"
-            model.head = deepcopy(network.head).requires_grad_(True)
-            self._as_trained(model.head, reads)
+            encoder = with_dropout(self._encoder, settings.dropout)
+            torch.manual_seed(seed)
+            model = Classifier(encoder, self.objective.outputs, settings.pooling, settings.dropout, settings.head)
+            model.head = _as_sequence(model.head)
         wanted = layers_in_scope(model, settings.scope)
         fake_quantize(model, wanted, settings.per_channel, settings.recipe == "fixed")
         found = fake_quantized(model)
         if set(found) != set(wanted):
             raise RunFailed(f"{self.job.spec.title}: {len(found)} of {len(wanted)} layers are fake-quantized")
         return model
-
-    def _as_trained(self, head: nn.Module, reads: Reads) -> None:
-        """Let the last layer of a regression's head answer on the scale that is trained on."""
-        if isinstance(self.objective, Regression):
-            last = [layer for layer in head.modules() if isinstance(layer, nn.Linear)][-1]
-            factor = reads.scale / self.objective.scale
-            with torch.no_grad():
-                last.weight.mul_(factor)
-                last.bias.mul_(factor).add_((reads.offset - self.objective.offset) / self.objective.scale)
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """The graph; how far training was from fp32, and the graph from what was trained."""
@@ -166,7 +144,7 @@ class Rounded:
         return Kept(left, metrics, {"total": trained, "trainable": trained}, notes)
 
     def _config(self, model: Classifier) -> dict[str, object]:
-        if self._artifact is not None:
+        if self._before is not None:
             found: dict[str, object] = read_json(self._tokenizer_folder / CONFIG)
             return found
         shape = huggingface_config(model.encoder.config, "ElectraForSequenceClassification")

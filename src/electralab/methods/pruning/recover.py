@@ -1,0 +1,77 @@
+"""Training after pruning: what is zero stays zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from electralab.artifacts import Left, Reads
+from electralab.config import Recover
+from electralab.data.example import Example
+from electralab.electra.convert import write_model
+from electralab.errors import Unsuitable
+from electralab.files import read_json, staged_folder
+from electralab.finetune.encoder.start import refuse_answers
+from electralab.finetune.examples import EncodedExamples, encode_examples
+from electralab.finetune.objective import Regression, objective_of
+from electralab.finetune.trained_model import TrainedModel
+from electralab.methods.continued import finetuned_encoder
+from electralab.methods.full import whole_model
+from electralab.methods.job import Job, Outcome
+from electralab.methods.pruning.masked import MaskedClassifier, zero_masks
+from electralab.methods.pruning.sparsity import counted
+from electralab.methods.training import Kept, train, unit_scores
+from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
+from electralab.tokens.tokenizer import load_tokenizer
+
+
+def run(job: Job) -> Outcome:
+    """Go on training with zeros in place.
+
+    Raises:
+        Unsuitable: the model is a decoder.
+        RunFailed: the loss is no longer a finite number.
+    """
+    settings = job.spec.settings
+    assert isinstance(settings, Recover)
+    if job.starts_from_decoder:
+        raise Unsuitable(f"{job.spec.title}: recover is for encoders, and {job.spec.model} is a decoder: leave it out")
+    refuse_answers(job.spec)
+    return train(job, settings, Recovering(job, settings))
+
+
+class Recovering:
+    """A fine-tuned encoder that is trained on; see `training.Approach`."""
+
+    def __init__(self, job: Job, settings: Recover) -> None:
+        self.job, self.settings = job, settings
+        self.objective = objective_of(job.data, settings)
+        self.before = finetuned_encoder(job, settings)
+        self.source = self.before.source
+        self.text_encoder = load_tokenizer(self.before.folder / TOKENIZER)
+        self.tokenizer = self.text_encoder.checksum
+
+    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
+        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
+        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
+
+    def fresh(self, _: int) -> MaskedClassifier:
+        """The fine-tuned model, whose zeros will stay."""
+        model = self.before.classifier(MaskedClassifier, self.settings, self.objective, self.job.spec.seed)
+        model.keep_zero(zero_masks(model))
+        return model
+
+    def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
+        """A folder of the same architecture, and what of it is zero."""
+        assert isinstance(model, MaskedClassifier)
+        reads = unit_scores(reads).model_copy(update={"pooling": self.before.reads.pooling})
+        state = self.before.state(model.encoder, model.head)
+        if isinstance(self.objective, Regression):  # the folder answers in the task's own scores
+            last = "classifier.out_proj" if "classifier.out_proj.weight" in state else "classifier"
+            state[f"{last}.weight"] = state[f"{last}.weight"] * self.objective.scale
+            state[f"{last}.bias"] = state[f"{last}.bias"] * self.objective.scale + self.objective.offset
+        with staged_folder(folder) as staging:
+            write_model(staging, read_json(self.before.folder / CONFIG) | {"dtype": "float32"}, state)
+            copy_tokenizer(self.before.folder, staging, reads.max_length)
+        left = Left(form="huggingface", reads=reads)
+        kept = whole_model(model, model.head, left, self.objective, validation, self.job.device)
+        return kept._replace(metrics=kept.metrics | counted(folder))
