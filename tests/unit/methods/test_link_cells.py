@@ -28,11 +28,16 @@ FULL = {
 MORE = {
     "static_int8": {"calibration_rows": 16},
     "weight_only_int4": {"block_size": 16},
+    "recover": {
+        name: FULL[name] for name in ("learning_rates", "max_train_rows", "epochs", "batch_size", "max_length")
+    },
     "qat": {name: FULL[name] for name in ("learning_rates", "max_train_rows", "epochs", "batch_size", "max_length")},
 }
 OK = "ok"
 GRAPH = "use nf4 or bnb_int8"  # what a decoder is told that no graph is made of
 ENCODERS_ONLY = "qat is for encoders"
+OPENVINO = "OpenVINO is not installed"  # tests/unit/methods/test_openvino.py has it installed
+RECOVERS = "recover is for encoders"
 WORDS = "whose pieces are also its answers"
 COLUMNS = (*ENCODERS, *DECODERS)
 CELLS = {
@@ -45,6 +50,9 @@ CELLS = {
     "qat": (OK, OK, OK, ENCODERS_ONLY, ENCODERS_ONLY),
     "nf4": (OK, OK, OK, OK, OK),
     "bnb_int8": (OK, OK, OK, OK, OK),
+    "openvino_int8": (OPENVINO,) * 5,
+    "prune": (OK, OK, OK, OK, OK),
+    "recover": (OK, OK, OK, RECOVERS, RECOVERS),
 }
 
 
@@ -84,7 +92,7 @@ def run_after_full(root: Path, model: str, link: str) -> RunRecord:
 
 
 def test_every_kind_is_in_the_table() -> None:
-    assert set(CELLS) == compressing_kinds() - {"merge"}
+    assert set(CELLS) == compressing_kinds() - {"merge", "remove", "remove_heads"}
 
 
 @pytest.mark.usefixtures("exported_once")

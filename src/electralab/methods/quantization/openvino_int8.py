@@ -14,7 +14,7 @@ from electralab.deploy.graphs import import_openvino
 from electralab.errors import Unsuitable
 from electralab.methods.job import Job, Outcome
 from electralab.methods.onnx.graph import WEIGHT
-from electralab.methods.quantization.calibration import calibration_batches
+from electralab.methods.quantization.calibration import calibration_batches, calibration_sample
 from electralab.methods.quantization.onnx_link import run_link
 from electralab.methods.quantization.openvino_graph import layer_nodes
 
@@ -30,7 +30,7 @@ def run(job: Job) -> Outcome:
     settings = job.spec.settings
     assert isinstance(settings, OpenvinoInt8)
     openvino, nncf = import_openvino(), _import_nncf()
-    batches = list(calibration_batches(job, settings.calibration_rows, BATCH_SIZE))
+    sample = calibration_sample(job, settings.calibration_rows)
 
     def quantize(model: onnx.ModelProto, layers: list[str], file: Path) -> None:
         tensors = [tensor.name for tensor in model.graph.initializer]
@@ -42,6 +42,7 @@ def run(job: Job) -> Outcome:
             able += [node for node in graph.get_ops() if node.get_type_name() == "MatMul"]
         wanted = {nodes[name].get_friendly_name() for name in layers if name in nodes}
         others = {node.get_friendly_name() for node in able} - wanted
+        batches = list(calibration_batches(job, sample, BATCH_SIZE))
         quantized = nncf.quantize(
             graph,
             nncf.Dataset(batches),
@@ -55,7 +56,7 @@ def run(job: Job) -> Outcome:
         openvino.save_model(quantized, file, compress_to_fp16=False)
 
     outcome = run_link(job, settings.scope, quantize, "openvino")
-    outcome.metrics["calibration_rows"] = sum(len(batch["input_ids"]) for batch in batches)
+    outcome.metrics["calibration_rows"] = len(sample)
     return outcome
 
 

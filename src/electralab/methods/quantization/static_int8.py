@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -10,7 +11,7 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from electralab.config import StaticInt8
 from electralab.deploy.graphs import Integers
 from electralab.methods.job import Job, Outcome
-from electralab.methods.quantization.calibration import calibration_batches
+from electralab.methods.quantization.calibration import calibration_batches, calibration_sample
 from electralab.methods.quantization.integers import REDUCE_RANGE
 from electralab.methods.quantization.onnx_link import run_link
 
@@ -25,8 +26,8 @@ BATCH_SIZE = 8
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
     """Training rows as the graph takes them."""
 
-    def __init__(self, batches: list[dict[str, Integers]]) -> None:
-        self._batches = iter(batches)
+    def __init__(self, batches: Iterator[dict[str, Integers]]) -> None:
+        self._batches = batches
 
     def get_next(self) -> dict[str, Integers] | None:
         return next(self._batches, None)
@@ -42,13 +43,13 @@ def run(job: Job) -> Outcome:
     assert isinstance(settings, StaticInt8)
     # Histograms are made of arrays of one shape: all rows are then one batch.
     size = BATCH_SIZE if settings.calibration == "minmax" else None
-    batches = list(calibration_batches(job, settings.calibration_rows, size))
+    sample = calibration_sample(job, settings.calibration_rows)
 
     def quantize(model: onnx.ModelProto, layers: list[str], file: Path) -> None:
         quantize_static(
             model,
             file,
-            _Batches(batches),
+            _Batches(calibration_batches(job, sample, size)),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=["MatMul", "Gather"],
             nodes_to_quantize=layers,
@@ -60,5 +61,5 @@ def run(job: Job) -> Outcome:
         )
 
     outcome = run_link(job, settings.scope, quantize)
-    outcome.metrics["calibration_rows"] = sum(len(batch["input_ids"]) for batch in batches)
+    outcome.metrics["calibration_rows"] = len(sample)
     return outcome
