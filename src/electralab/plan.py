@@ -28,6 +28,7 @@ from electralab.config import (
     ModelTokenizer,
     PackageModel,
     RandomInitModel,
+    Taught,
     TrainedTokenizer,
     Training,
     WordOrderTask,
@@ -374,10 +375,15 @@ class Plan:
     def run_inputs(self, model: str, task: str, chain: str, seed: int) -> dict[str, str]:
         """The task, and what vouches for the weights that a run starts from.
 
-        The first link starts from a model, with its tokenizer; every other from what the link before it left.
+        The first link starts from a model, with its tokenizer; every other from what the link before it left. A teacher
+        is a run of its own.
         """
         inputs = {"task": task_manifest(task)}
         *before, _ = chain_links(chain)
+        settings = self._last_link(chain)
+        if isinstance(settings, Taught) and settings.teacher:
+            teacher = run_folder(settings.teacher_model or model, task, chain_name(settings.teacher), seed)
+            inputs["teacher"] = artifact_in(teacher)
         if before:
             return inputs | {"start": artifact_in(run_folder(model, task, chain_name(before), seed))}
         if model == NO_MODEL:

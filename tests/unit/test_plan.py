@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from electralab.config import FullFinetuning, load_experiment, used
+from electralab.errors import UserError
 from electralab.names import NO_MODEL, artifact_in, run_folder
 from electralab.plan import Plan
 from electralab.specs import PretrainSpec, RunSpec
@@ -393,3 +394,51 @@ def test_trials_of_a_full_finetuning_keep_no_model() -> None:
     assert json.loads(plan(search).search_spec("s"))["base"]["settings"]["save_model"] is False
     kept = RunSpec.model_validate_json(plan(search).run_spec("net-g25", "boolq", "full", 0)).settings
     assert isinstance(kept, FullFinetuning) and kept.save_model
+
+
+TEACHERS: dict[str, Any] = {
+    "tuned": {"kind": "full"},
+    "smaller": {"kind": "half"},
+    "int8": {"kind": "dynamic_int8"},
+    "payt": {"kind": "prune_as_you_tune", "teacher": ["tuned", "smaller"]},
+    "recover": {"kind": "recover", "teacher": ["tuned"], "teacher_model": "net_random"},
+}
+
+
+def test_a_teacher_is_a_run_that_comes_before() -> None:
+    """Its artifact is an input, also of a link in the middle of a chain, and the methods that it needs are kept."""
+
+    def teach(values: dict[str, Any]) -> None:
+        values["methods"] |= TEACHERS
+        block = {"models": ["net"], "tasks": ["boolq"], "chains": [["payt"], ["tuned", "recover"]], "seeds": [3]}
+        values["run"]["finetuning"] = [block]
+
+    found = plan(teach)
+    runs = "artifacts/runs/{}/boolq/{}/seed-3/model/manifest.json"
+    told = found.run_inputs("net-g25", "boolq", "payt", 3)
+    assert told["teacher"] == runs.format("net-g25", "tuned+smaller")
+    again = found.run_inputs("net-g25", "boolq", "tuned+recover", 3)
+    assert again["teacher"] == runs.format("net_random", "tuned")
+    assert again["start"] == runs.format("net-g25", "tuned")
+    assert "teacher" not in found.run_inputs("net-g25", "boolq", "tuned", 3)
+    kept = used(found.experiment)
+    assert {"tuned", "smaller"} <= kept.methods.keys() and "net_random" in kept.models
+
+
+@pytest.mark.parametrize(
+    ("teacher", "said"),
+    [
+        (["nobody"], "unknown name 'nobody'"),
+        (["smaller"], "smaller cannot be first"),
+        (["tuned", "int8"], "leaves no fine-tuned model"),
+        (["recover_alone"], "recover_alone cannot be first"),
+        (["payt"], "payt has a teacher itself"),
+    ],
+)
+def test_a_teacher_that_cannot_be_is_refused_before_anything_runs(teacher: list[str], said: str) -> None:
+    def teach(values: dict[str, Any]) -> None:
+        values["methods"] |= TEACHERS | {"recover_alone": {"kind": "recover"}}
+        values["methods"]["taught"] = {"kind": "prune_as_you_tune", "teacher": teacher}
+
+    with pytest.raises(UserError, match=said):
+        plan(teach)

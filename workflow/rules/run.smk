@@ -28,11 +28,12 @@ rule run:
         device=lambda w, input: DEVICE,  # by way of `input`, so that another device makes nothing anew
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
+        teacher=lambda w, input: named(input, "teacher"),
     message:
         "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " --threads {threads} --device {params.device} --out {output.record} 2> {log}"
+        " {params.teacher} --threads {threads} --device {params.device} --out {output.record} 2> {log}"
 
 
 rule finetuning:

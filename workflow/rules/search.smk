@@ -25,8 +25,10 @@ rule search:
         device=lambda w, input: DEVICE,  # by way of `input`, so that another device makes nothing anew
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
+        teacher=lambda w, input: named(input, "teacher"),
     message:
         "Search {wildcards.search}"
     shell:
         "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
+        " {params.teacher}"
         " --threads {threads} --device {params.device} --out {output} 2> {log}"

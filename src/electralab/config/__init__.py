@@ -23,6 +23,7 @@ from electralab.config.methods.adapters import (
     Role,
 )
 from electralab.config.methods.chains import check_chain, with_prefixes
+from electralab.config.methods.distillation import Taught
 from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning, WholeTraining
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
@@ -30,6 +31,7 @@ from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.low_bit import BnbInt8, LowBit, Nf4
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.prune_as_you_tune import PruneAsYouTune
 from electralab.config.methods.pruning import CALIBRATED, Prune, PruneFull, Pruning, Recover, Remove, RemoveHeads
 from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import (
@@ -127,6 +129,7 @@ __all__ = [
     "Pretraining",
     "Prompt",
     "Prune",
+    "PruneAsYouTune",
     "PruneFull",
     "Pruning",
     "Qat",
@@ -144,6 +147,7 @@ __all__ = [
     "Strict",
     "TableColumns",
     "Task",
+    "Taught",
     "TfidfBaseline",
     "Tokenizer",
     "TrainedTokenizer",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from electralab.config.methods import AdapterMethod, Method
 from electralab.config.methods.chains import check_chain
+from electralab.config.methods.distillation import Taught
 from electralab.config.methods.in_context import InContext
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Training
@@ -47,7 +48,32 @@ def check_library(experiment: Experiment) -> None:
             _known(f"models.{name}.like", model.like, experiment.pretraining)
     for name, grid in experiment.grids.items():
         _known(f"grids.{name}.method", grid.method, experiment.methods)
+    for name, method in experiment.methods.items():
+        if isinstance(method, Taught):
+            _check_teacher(experiment, name, method)
     _check_searches(experiment)
+
+
+def _check_teacher(experiment: Experiment, name: str, method: Taught) -> None:
+    """A teacher is a chain that leaves a fine-tuned encoder and does not need this method to be run first."""
+    where, library = f"methods.{name}.teacher", experiment.all_methods()
+    if method.teacher_model is not None:
+        _known(f"{where}_model", method.teacher_model, experiment.model_names())
+        if not method.teacher:
+            raise ValueError(f"{where}_model is given without teacher: name the chain of methods that tunes it")
+    if not method.teacher:
+        return
+    for link in method.teacher:
+        _known(where, link, library)
+    links = [library[link] for link in method.teacher]
+    wrong = check_chain(links, method.teacher)
+    if wrong:
+        raise ValueError(f"{where}: chain {chain_name(method.teacher)}: {wrong}")
+    if links[-1].leaves != "huggingface" or links[-1].no_artifact:
+        raise ValueError(f"{where}: {chain_name(method.teacher)} leaves no fine-tuned model: name a chain that does")
+    taught = [link for link, found in zip(method.teacher, links) if isinstance(found, Taught) and found.teacher]
+    if taught:
+        raise ValueError(f"{where}: {taught[0]} has a teacher itself: name one that learns from labels alone")
 
 
 def _check_start(experiment: Experiment, name: str) -> None:

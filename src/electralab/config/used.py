@@ -6,6 +6,7 @@ from collections.abc import Collection
 from typing import TypeVar
 
 from electralab.config.experiment import Experiment
+from electralab.config.methods.distillation import Taught
 from electralab.config.models import RandomInitModel
 from electralab.config.tasks import WordOrderTask
 from electralab.config.text import ModelTokenizer, TrainedTokenizer
@@ -20,6 +21,8 @@ def used(experiment: Experiment) -> Experiment:
     named = {name for block in run.finetuning for names in (block.methods, *block.chains) for name in names}
     grids = _only(experiment.grids, named)
     named |= {*run.baselines, *(grid.method for grid in grids.values()), *(s.method for s in searches.values())}
+    teachers = [method for method in _only(experiment.all_methods(), named).values() if isinstance(method, Taught)]
+    named |= {link for method in teachers for link in method.teacher}
     tuned = {task for block in run.finetuning for task in block.tasks}
     tasks = _only(experiment.tasks, tuned | {search.task for search in searches.values()})
     started = experiment.started_models()
@@ -31,7 +34,8 @@ def used(experiment: Experiment) -> Experiment:
     tokenizers = _only(experiment.tokenizers, {settings.tokenizer for settings in pretraining.values()})
     starts = {name for p in pretraining.values() for name in (p.start_from, p.start_generator_from) if name}
     owners = {tokenizer.model for tokenizer in tokenizers.values() if isinstance(tokenizer, ModelTokenizer)}
-    models = _only(experiment.models, {*started, *starts, *owners})
+    taught_by = {method.teacher_model for method in teachers if method.teacher_model}
+    models = _only(experiment.models, {*started, *starts, *owners, *taught_by})
     corpora = {settings.corpus for settings in pretraining.values()}
     corpora |= {trained.corpus for trained in tokenizers.values() if isinstance(trained, TrainedTokenizer)}
     corpora |= {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}

@@ -113,7 +113,7 @@ def _training_step(
     """One update; the loss is returned without waiting for it."""
     with _autocast(batch.input_ids.device.type):
         logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
-    loss = objective.loss(logits, batch.labels)
+    loss = model.loss(objective, logits, batch)
     penalty = model.penalty()
     (loss if penalty is None else loss + penalty).backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)

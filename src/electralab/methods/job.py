@@ -33,6 +33,8 @@ class Job:
     threads: int
     after_epoch: Callable[[int, float], None] | None = None
     """Called with the number of every finished epoch but the last, from 1 over all learning rates, and the score."""
+    teacher: Path | None = None
+    """The manifest of what a teacher left."""
 
     @property
     def weights(self) -> Path:

@@ -32,7 +32,7 @@ MODULES = {
     **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8", "openvino_int8", "qat")},
     **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
     **dict.fromkeys(("nf4", "bnb_int8"), "quantization.low_bit"),
-    **{kind: f"pruning.{kind}" for kind in ("prune", "prune_full", "recover")},
+    **{kind: f"pruning.{kind}" for kind in ("prune", "prune_full", "recover", "prune_as_you_tune")},
 }
 
 
@@ -42,6 +42,7 @@ class Inputs(NamedTuple):
     task: Path
     start: Path | None = None
     tokenizer: Path | None = None
+    teacher: Path | None = None
 
 
 def run_job(
@@ -78,7 +79,7 @@ def run_job(
     meter.data = {"task": data.checksum}
     folder = record_path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    job = Job(spec, data, inputs.start, inputs.tokenizer, folder, device, threads, after_epoch)
+    job = Job(spec, data, inputs.start, inputs.tokenizer, folder, device, threads, after_epoch, inputs.teacher)
     try:
         record = _finished(job, inputs, meter)
     except (RunFailed, Unsuitable) as error:

@@ -25,6 +25,7 @@ from electralab.config.methods.in_context import InContext
 from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.low_bit import BnbInt8, Nf4
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.prune_as_you_tune import PruneAsYouTune
 from electralab.config.methods.pruning import Prune, PruneFull, Recover, Remove, RemoveHeads
 from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import DynamicInt8, OpenvinoInt8, StaticInt8, WeightOnlyInt4, WeightOnlyInt8
@@ -33,7 +34,7 @@ from electralab.config.methods.trim_vocabulary import TrimVocabulary
 
 AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft
 _Quantization = DynamicInt8 | StaticInt8 | OpenvinoInt8 | WeightOnlyInt8 | WeightOnlyInt4 | Qat | Nf4 | BnbInt8
-_Pruning = Prune | PruneFull | Recover | Remove | RemoveHeads
+_Pruning = Prune | PruneFull | Recover | Remove | RemoveHeads | PruneAsYouTune
 _OfModels = (
     FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half | TrimVocabulary | _Quantization | _Pruning
 )

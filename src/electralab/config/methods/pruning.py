@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from electralab.config.base import Strict
+from electralab.config.methods.distillation import Taught
 from electralab.config.methods.full import WholeTraining
 from electralab.config.methods.link import Form, Link
 
@@ -85,7 +86,7 @@ class PruneFull(Pruning, WholeTraining):
         return self
 
 
-class Recover(WholeTraining):
+class Recover(Taught, WholeTraining):
     """Training that goes on from a fine-tuned model, whose head and pooling it keeps; what is zero stays zero."""
 
     opens: ClassVar[frozenset[Form]] = frozenset({"huggingface"})

@@ -19,6 +19,7 @@ from electralab.methods.full import whole_model
 from electralab.methods.job import Job, Outcome
 from electralab.methods.pruning.masked import MaskedClassifier, zero_masks
 from electralab.methods.pruning.sparsity import counted
+from electralab.methods.teacher import read_teacher, teacher_checksum
 from electralab.methods.training import Kept, train, unit_scores
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
 from electralab.tokens.tokenizer import load_tokenizer
@@ -36,7 +37,9 @@ def run(job: Job) -> Outcome:
     if job.starts_from_decoder:
         raise Unsuitable(f"{job.spec.title}: recover is for encoders, and {job.spec.model} is a decoder: leave it out")
     refuse_answers(job.spec)
-    return train(job, settings, Recovering(job, settings))
+    outcome = train(job, settings, Recovering(job, settings))
+    outcome.checksums.update(teacher_checksum(job))
+    return outcome
 
 
 class Recovering:
@@ -49,6 +52,7 @@ class Recovering:
         self.source = self.before.source
         self.text_encoder = load_tokenizer(self.before.folder / TOKENIZER)
         self.tokenizer = self.text_encoder.checksum
+        self.teacher = read_teacher(job, settings, self.tokenizer)
 
     def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
         """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
@@ -58,6 +62,7 @@ class Recovering:
         """The fine-tuned model, whose zeros will stay."""
         model = self.before.classifier(MaskedClassifier, self.settings, self.objective, self.job.spec.seed)
         model.keep_zero(zero_masks(model))
+        model.teacher = self.teacher
         return model
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:

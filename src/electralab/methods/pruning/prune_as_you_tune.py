@@ -1,0 +1,153 @@
+"""Prune As You Tune: LoRA whose merged weights are pruned while it trains, with a teacher."""
+
+from __future__ import annotations
+
+import copy
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from electralab.artifacts import Left, Reads
+from electralab.config import PruneAsYouTune
+from electralab.data.example import Example
+from electralab.errors import Unsuitable
+from electralab.files import staged_folder
+from electralab.finetune.distillation import Teacher
+from electralab.finetune.encoder.classifier import Classifier, with_dropout
+from electralab.finetune.encoder.huggingface import save_classifier
+from electralab.finetune.encoder.start import refuse_answers, starting_encoder
+from electralab.finetune.examples import EncodedExamples, LabelledBatch, encode_examples
+from electralab.finetune.loop import predict
+from electralab.finetune.objective import Objective, objective_of
+from electralab.finetune.trained_model import TrainedModel
+from electralab.methods.full import whole_model
+from electralab.methods.job import Job, Outcome
+from electralab.methods.pruning.masked_lora import MaskedLora
+from electralab.methods.pruning.schedule import prunings
+from electralab.methods.pruning.sparsity import counted
+from electralab.methods.teacher import read_teacher, teacher_checksum
+from electralab.methods.training import Kept, train, unit_scores
+from electralab.model_files import copy_tokenizer
+from electralab.speed.onednn import use_onednn
+from electralab.tokens.tokenizer import load_tokenizer
+
+
+def run(job: Job) -> Outcome:
+    """Tune, prune, and keep what is left, merged.
+
+    Raises:
+        Unsuitable: the model is a decoder, the teacher does not fit, or the steps leave no room for pruning.
+    """
+    settings = job.spec.settings
+    assert isinstance(settings, PruneAsYouTune)
+    if job.starts_from_decoder:
+        raise Unsuitable(f"{job.spec.title}: prune_as_you_tune is for encoders: tune {job.spec.model} with lora")
+    refuse_answers(job.spec)
+    outcome = train(job, settings, PrunedWhileTuned(job, settings))
+    outcome.checksums.update(teacher_checksum(job))
+    return outcome
+
+
+class LoraClassifier(Classifier):
+    """A frozen encoder under masked updates and a head; both are trained, and the mask grows."""
+
+    schedule: dict[int, float]
+    structure: str
+    teacher: Teacher | None = None
+
+    def add_updates(self, settings: PruneAsYouTune) -> None:
+        """Put an update over every dense layer of the encoder."""
+        scale = settings.alpha / (math.sqrt(settings.rank) if settings.rank_stabilized else settings.rank)
+        self.encoder.requires_grad_(False)
+        for name, layer in list(self.encoder.named_modules()):
+            if isinstance(layer, nn.Linear):
+                parent, _, own = name.rpartition(".")
+                masked = MaskedLora(layer, settings.rank, scale, parts=3 if own == "qkv" else 1)
+                setattr(self.encoder.get_submodule(parent), own, masked)
+
+    def loss(self, objective: Objective, logits: Tensor, batch: LabelledBatch) -> Tensor:
+        """With what the teacher says."""
+        own = super().loss(objective, logits, batch)
+        return own if self.teacher is None else self.teacher.loss(own, objective, logits, batch)
+
+    def after_update(self, step: int) -> None:
+        """Prune where it is time."""
+        if step in self.schedule:
+            for layer in self.updates():
+                layer.prune_to(self.schedule[step], self.structure)
+
+    def updates(self) -> list[MaskedLora]:
+        """The updated layers."""
+        return [layer for layer in self.modules() if isinstance(layer, MaskedLora)]
+
+    def merged(self) -> Classifier:
+        """The same answers from plain dense layers."""
+        teacher, self.teacher = self.teacher, None  # which is not copied
+        copied = copy.deepcopy(self)
+        self.teacher = teacher
+        for name, layer in list(copied.encoder.named_modules()):
+            if isinstance(layer, MaskedLora):
+                parent, _, own = name.rpartition(".")
+                setattr(copied.encoder.get_submodule(parent), own, layer.as_linear())
+        use_onednn(copied)
+        return copied
+
+
+class PrunedWhileTuned:
+    """See `training.Approach`."""
+
+    def __init__(self, job: Job, settings: PruneAsYouTune) -> None:
+        assert job.tokenizer is not None, "every encoder has one"
+        self.job, self.settings = job, settings
+        self.text_encoder = load_tokenizer(job.tokenizer)
+        self.tokenizer = self.text_encoder.checksum
+        self.encoder, self.source = starting_encoder(job.spec, self.text_encoder, job.start)
+        self.objective = objective_of(job.data, settings)
+        as_published = settings.teacher_recipe == "as_published"
+        self.teacher = self._untrained() if as_published else read_teacher(job, settings, self.tokenizer)
+
+    def _untrained(self) -> Teacher:
+        """As published: the model before fine-tuning, under a head of its own that nothing trains."""
+        torch.manual_seed(self.job.spec.seed + 1)
+        model = Classifier(with_dropout(self.encoder, 0.0), self.objective.outputs, "cls", 0.0)
+        model.eval().requires_grad_(False).to(self.job.device)
+        return Teacher(model, self.objective, self.settings.distillation_alpha, self.settings.temperature)
+
+    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
+        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
+        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
+
+    def fresh(self, steps: int) -> LoraClassifier:
+        """A copy of the encoder with updates, a head and a dropout stream that depend on the seed alone."""
+        settings = self.settings
+        torch.manual_seed(self.job.spec.seed)
+        model = LoraClassifier(
+            with_dropout(self.encoder, settings.dropout), self.objective.outputs, "cls", settings.dropout
+        )
+        model.add_updates(settings)
+        try:
+            model.schedule = prunings(settings, steps) if settings.sparsity else {}
+        except ValueError as error:
+            raise Unsuitable(f"{self.job.spec.title}: {error}") from error
+        model.structure, model.teacher = settings.structure, self.teacher
+        return model
+
+    def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
+        """The merged model, what of it is zero, and how far its answers are from those that were trained."""
+        assert isinstance(model, LoraClassifier)
+        merged, rows = model.merged(), np.arange(len(validation))
+        title, device = self.job.spec.title, self.job.device
+        answers = [predict(asked, self.objective, validation, rows, device, title) for asked in (model, merged)]
+        with staged_folder(folder) as staging:
+            pooling = save_classifier(staging, merged, self.job.data.labels, self.objective)
+            assert self.job.tokenizer is not None
+            copy_tokenizer(self.job.tokenizer.parent, staging, reads.max_length)
+        left = Left(form="huggingface", reads=unit_scores(reads).model_copy(update={"pooling": pooling}))
+        kept = whole_model(merged, merged.head, left, self.objective, validation, device)
+        trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+        metrics = kept.metrics | counted(folder)
+        metrics |= {"trainable_parameters": trained, "merge_error": float(np.abs(answers[0] - answers[1]).max())}
+        return kept._replace(metrics=metrics, parameters=kept.parameters | {"trainable": trained})

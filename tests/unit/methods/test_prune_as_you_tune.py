@@ -1,0 +1,278 @@
+"""Prune As You Tune: its schedule, its masked updates, its teachers, and what it leaves."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from chains import SEED, asked, fetched, predictions, run_chain
+from finetune_task import write_task
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from peft import LoraConfig, get_peft_model
+from pydantic import ValidationError
+from safetensors.torch import load_file
+from torch import nn
+
+from electralab.config import LocalModel, PruneAsYouTune, Recover
+from electralab.errors import UserError
+from electralab.finetune.distillation import Teacher, softened_divergence
+from electralab.finetune.examples import LabelledBatch
+from electralab.finetune.objective import Classification, Regression
+from electralab.methods.pruning.masked_lora import MaskedLora
+from electralab.methods.pruning.schedule import prunings
+from electralab.methods.run import Inputs, run_job
+from electralab.names import artifact_in
+from electralab.specs import RunSpec
+
+TRAINED = {"learning_rates": [1e-2], "batch_size": 16, "max_length": 32}
+FULL = {"kind": "full", "epochs": 3, "layerwise_lr_decay": 1.0, **TRAINED}
+PAYT = {"kind": "prune_as_you_tune", "rank": 4, "alpha": 8.0, "epochs": 3, **TRAINED}
+PIPELINE = """
+import json, sys
+from transformers import pipeline
+folder, texts = json.load(sys.stdin)
+print(json.dumps(pipeline("text-classification", folder)(texts, truncation=True)))
+"""
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("payt")
+
+
+@pytest.fixture(scope="module")
+def task(root: Path) -> Path:
+    return write_task(root / "words")
+
+
+@pytest.fixture(scope="module")
+def encoder(root: Path) -> Path:
+    return fetched(root, "encoder")
+
+
+@pytest.fixture(scope="module")
+def full(root: Path, task: Path, encoder: Path) -> Path:
+    """The manifest of a fine-tuned model."""
+    run_chain(root / "runs", task, encoder, full=FULL)
+    return Path(artifact_in(str(root / "runs" / "full")))
+
+
+def taught(folder: Path, task: Path, encoder: Path, teacher: Path | None, options):
+    """The record of a run with a teacher."""
+    described = {"model": "toy", "task": "toy", "chain": ["payt"], "seed": SEED, "settings": PAYT | options}
+    spec = RunSpec.model_validate(described | {"downloaded": LocalModel(path=str(encoder.parent))})
+    inputs = Inputs(task, encoder, encoder.with_name("tokenizer.json"), teacher)
+    return run_job(spec, folder / "run.json", inputs)
+
+
+# --- schedule -------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(1, 400),
+    st.integers(1, 6),
+    st.sampled_from(["agp", "linear"]),
+    st.floats(0, 0.99),
+    st.floats(0, 0.99),
+    st.floats(0.01, 1),
+    st.one_of(st.integers(1, 30), st.just("epoch")),
+)
+def test_sparsity_grows_to_its_target_and_never_beyond(steps, epochs, growth, target, start, end, every):
+    assume(start < end and steps >= epochs)
+    described = {"prune_from": start, "prune_until": end, "prune_every": every, "growth": growth}
+    asked_for = PruneAsYouTune(epochs=epochs, sparsity=target, **described)
+    try:
+        found = prunings(asked_for, steps)
+    except ValueError as error:
+        size = steps // epochs if every == "epoch" else every
+        assert "no pruning falls between" in str(error)
+        assert not [n for n in range(1, steps + 1) if n % size == 0 and start * steps < n <= end * steps]
+        return
+    values = list(found.values())
+    assert values[-1] == target and values == sorted(values) and max(values) <= target
+    assert all(start * steps < step <= end * steps for step in found)
+
+
+def test_agp_is_zhu_and_guptas():
+    found = prunings(PruneAsYouTune(sparsity=0.5, prune_from=0.0, prune_until=1.0, prune_every=10), 100)
+    assert list(found) == list(range(10, 101, 10))
+    assert [found[step] for step in found] == pytest.approx([0.5 - 0.5 * (1 - n / 10) ** 3 for n in range(1, 11)])
+
+
+# --- updates --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rank_stabilized", [True, False])
+def test_an_update_is_that_of_peft(rank_stabilized):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(12, 8))
+    scale = 6.0 / (math.sqrt(3) if rank_stabilized else 3)
+    ours = MaskedLora(network[0], 3, scale)
+    theirs = get_peft_model(
+        network, LoraConfig(r=3, lora_alpha=6, target_modules=["0"], use_rslora=rank_stabilized, lora_dropout=0.0)
+    )
+    layer = theirs.base_model.model[0]
+    with torch.no_grad():
+        ours.lora_b.normal_()
+        layer.lora_A["default"].weight.copy_(ours.lora_a[0])
+        layer.lora_B["default"].weight.copy_(ours.lora_b[0])
+    inputs = torch.randn(5, 12)
+    torch.testing.assert_close(ours(inputs), theirs(inputs))
+    torch.testing.assert_close(ours.as_linear()(inputs), theirs(inputs))
+
+
+@pytest.mark.parametrize("structure", ["unstructured", "columns"])
+def test_what_is_pruned_stays_pruned_and_no_more_goes_than_was_asked(structure):
+    torch.manual_seed(0)
+    layer = MaskedLora(nn.Linear(40, 30), 4, 1.0, parts=3)
+    before = torch.zeros_like(layer.mask)
+    for sparsity in (0.1, 0.3, 0.3, 0.5):
+        with torch.no_grad():
+            layer.lora_b.normal_(std=0.3)  # training goes on
+        layer.prune_to(sparsity, structure)
+        gone = ~layer.mask
+        assert (gone | ~before).all() and int(gone.sum()) == round(sparsity * 1200)
+        assert (layer.merged()[gone] == 0).all()
+        before = gone
+    if structure == "columns":
+        assert set(layer.mask.sum(dim=0).tolist()) == {0, 30}
+
+
+# --- teachers -------------------------------------------------------------------------------------------------------
+
+
+def test_the_divergence_is_that_of_the_textbook():
+    student, teacher = torch.randn(6, 3), torch.randn(6, 3)
+    total = 0.0
+    for own, told in zip(student.numpy().astype(float), teacher.numpy().astype(float)):
+        p, q = (np.exp(x / 2.5) / np.exp(x / 2.5).sum() for x in (told, own))
+        total += float((p * np.log(p / q)).sum())
+    assert softened_divergence(student, teacher, 2.5).item() == pytest.approx(2.5**2 * total / 6, rel=1e-5)
+    assert softened_divergence(teacher, teacher, 3.0).item() == pytest.approx(0.0, abs=1e-6)
+
+
+class Says(nn.Module):
+    """A teacher that says what it is told to say."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, *_):
+        return self.logits
+
+
+def test_a_teacher_of_a_regression_speaks_in_the_units_of_its_own():
+    """It answers from 0 to 5, the student is trained from 0 to 1."""
+    batch = LabelledBatch(torch.zeros(2, 1, dtype=torch.long), None, None, torch.tensor([0.0, 5.0]))
+    teacher = Teacher(Says(torch.tensor([[2.5], [5.0]])), Regression(0.0, 1.0), 1.0, 1.0)
+    student = torch.tensor([[0.5], [0.8]])
+    loss = teacher.loss(torch.tensor(9.0), Regression(0.0, 5.0), student, batch)
+    assert loss.item() == pytest.approx((0.0 + 0.2**2) / 2)
+
+
+@pytest.mark.parametrize(("alpha", "weight"), [(0.0, 0.0), (0.3, 0.3), (1.0, 1.0)])
+def test_labels_have_the_rest(alpha, weight):
+    batch = LabelledBatch(torch.zeros(2, 1, dtype=torch.long), None, None, torch.tensor([0, 1]))
+    told, student = torch.tensor([[3.0, 0.0], [0.0, 3.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    loss = Teacher(Says(told), Classification(2), alpha, 2.0).loss(torch.tensor(0.7), Classification(2), student, batch)
+    expected = (1 - weight) * 0.7 + weight * softened_divergence(student, told, 2.0).item()
+    assert loss.item() == pytest.approx(expected)
+
+
+# --- runs -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"teacher": ["full"]},
+        {"teacher": ["full"], "teacher_recipe": "as_published"},
+        {"structure": "columns", "growth": "linear", "prune_every": "epoch", "prune_until": 1.0},
+    ],
+    ids=["labels", "teacher", "as_published", "columns"],
+)
+def test_the_merged_file_is_as_sparse_as_was_asked_and_answers_as_was_trained(
+    options, full, task, encoder, root, tmp_path
+):
+    record = taught(tmp_path, task, encoder, full if options.get("teacher") else None, options)
+    assert record.status == "ok", record.reason
+    state = load_file(tmp_path / "model" / "model.safetensors")
+    ends = ("query.weight", "key.weight", "value.weight", "dense.weight")
+    dense = [tensor for name, tensor in state.items() if name.startswith("electra.encoder") and name.endswith(ends)]
+    zeros, total = sum(int((tensor == 0).sum()) for tensor in dense), sum(tensor.numel() for tensor in dense)
+    assert zeros / total == pytest.approx(0.5, abs=0.001)
+    assert record.metrics["sparsity.encoder"] == pytest.approx(0.5, abs=0.001)
+    assert record.metrics["merge_error"] < 1e-5
+    assert record.metrics["trainable_parameters"] < 0.5 * record.metrics["base_parameters"]
+    assert ("teacher" in record.provenance.data) == bool(options.get("teacher"))
+    rows = predictions(tmp_path)
+    said = asked(PIPELINE, (tmp_path / "model").resolve(), task, root)
+    assert [answer["label"] for answer in said] == [row["prediction"] for row in rows]
+
+
+def test_teachers_teach(full, task, encoder, tmp_path):
+    """A teacher alone, without labels, brings the student to its own answers; one that nothing trained does not."""
+    scores = {}
+    for recipe in ("fixed", "as_published"):
+        options = {"teacher": ["full"], "teacher_recipe": recipe, "distillation_alpha": 1.0, "sparsity": 0.0}
+        scores[recipe] = taught(tmp_path / recipe, task, encoder, full, options).metrics["score"]
+    assert scores["fixed"] > 0.9 and scores["as_published"] < 0.75
+
+
+def test_recovery_has_a_teacher_too(full, task, encoder, tmp_path):
+    options = {"kind": "recover", "epochs": 1, "layerwise_lr_decay": 1.0, "teacher": ["full"], **TRAINED}
+    described = {"model": "toy", "task": "toy", "chain": ["full", "recover"], "seed": SEED, "settings": options}
+    spec = RunSpec.model_validate(described | {"downloaded": LocalModel(path=str(encoder.parent))})
+    record = run_job(spec, tmp_path / "run.json", Inputs(task, full, None, full))
+    assert record.status == "ok" and "teacher" in record.provenance.data
+
+
+# --- bad input ------------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_that_does_not_fit_is_one_line_before_training(full, task, encoder, root, tmp_path):
+    other = write_task(root / "scores", labels="scores")
+    with pytest.raises(UserError, match=r"was trained on toy with the labels no, yes: name one of this task"):
+        taught(tmp_path, other, encoder, full, {"teacher": ["full"]})
+    tokenizer = full.with_name("tokenizer.json")
+    copied = tmp_path / "copied"
+    copied.mkdir()
+    for path in full.parent.iterdir():
+        (copied / path.name).write_bytes(path.read_bytes())
+    (copied / "tokenizer.json").write_text(tokenizer.read_text() + "\n")
+    told = json.loads((copied / "manifest.json").read_text())
+    from electralab.files import sha256
+
+    told["files"]["tokenizer.json"] = sha256(copied / "tokenizer.json")
+    (copied / "manifest.json").write_text(json.dumps(told))
+    record = taught(tmp_path / "run", task, encoder, copied / "manifest.json", {"teacher": ["full"]})
+    assert record.status == "skipped" and "reads with another tokenizer" in str(record.reason)
+
+
+def test_no_room_for_pruning_is_one_line(task, encoder, tmp_path):
+    record = taught(tmp_path, task, encoder, None, {"prune_every": 10_000})
+    assert record.status == "skipped"
+    assert "no pruning falls between steps 3 and 45 of 75, one every 10000: lower prune_every" in str(record.reason)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"prune_from": 0.6, "prune_until": 0.6}, "prune_from must be before prune_until"),
+        ({"sparsity": 1.0}, "less than 1"),
+        ({"distillation_alpha": 1.5}, "less than or equal to 1"),
+        ({"temperature": 0}, "greater than 0"),
+    ],
+)
+def test_settings_that_cannot_be(wrong, said):
+    with pytest.raises(ValidationError, match=said):
+        PruneAsYouTune(**wrong)
+    assert Recover().teacher == []
