@@ -32,6 +32,7 @@ MODULES = {
     **{kind: f"quantization.{kind}" for kind in ("dynamic_int8", "static_int8", "openvino_int8", "qat")},
     **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
     **dict.fromkeys(("nf4", "bnb_int8"), "quantization.low_bit"),
+    **dict.fromkeys(("remove", "remove_heads"), "pruning.remove"),
 }
 
 
