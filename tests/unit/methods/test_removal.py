@@ -33,6 +33,9 @@ FULL = {
     **{"kind": "full", "layerwise_lr_decay": 1.0, "learning_rates": [1e-3]},
     **{"epochs": 2, "batch_size": 16, "max_length": 32},
 }
+LORA = {"kind": "lora", "learning_rates": [1e-2], "epochs": 1, "batch_size": 16, "max_length": 32}
+# `full` leaves an ELECTRA, whatever it started from; a merged adapter leaves the architecture of its base.
+BEFORE = {kind: {"lora": LORA, "merge": {"kind": "merge"}} for kind in ENCODERS} | {"electra": {"full": FULL}}
 WIDTH, NEURONS, HEADS, LAYERS = 64, 128, 4, 2  # of the test's encoders
 REMOVE = {"kind": "remove", "layers": [0], "neurons": 0.25}
 REMOVE_HEADS = {"kind": "remove_heads", "heads": 0.25, "neurons": 0.5}
@@ -54,13 +57,24 @@ class Removed(NamedTuple):
     folder: Path  # of the chain's runs
     records: dict[str, RunRecord]
 
-    def model(self, chain: str) -> Path:
-        return self.folder / chain / "model"
+    @property
+    def before(self) -> str:
+        return "+".join(BEFORE[self.kind])
 
-    def network(self, chain: str = "full") -> PlainEncoder:
-        reads = read_manifest(self.model(chain) / "manifest.json").reads
+    def run(self, links: str) -> Path:
+        """The folder of the run that ends with these links, or of what they started from."""
+        return self.folder / "+".join([self.before, *links.split()])
+
+    def model(self, links: str = "") -> Path:
+        return self.run(links) / "model"
+
+    def record(self, links: str = "") -> RunRecord:
+        return self.records[self.run(links).name]
+
+    def network(self, links: str = "") -> PlainEncoder:
+        reads = read_manifest(self.model(links) / "manifest.json").reads
         assert reads is not None
-        return read_network(self.model(chain), reads, "a test")
+        return read_network(self.model(links), reads, "a test")
 
 
 @pytest.fixture(scope="module")
@@ -77,15 +91,25 @@ def task(root: Path) -> Path:
 def removed(request: pytest.FixtureRequest, root: Path, task: Path) -> Removed:
     """A model of every architecture, fine-tuned, without a layer and neurons, then in int8; and without heads."""
     folder, model = root / f"{request.param}_runs", fetched_words(root, request.param)
-    records = run_chain(folder, task, model, full=FULL, remove=REMOVE, int8=INT8)
-    records |= run_chain(folder, task, model, done=("full",), full=FULL, remove_heads=REMOVE_HEADS)
+    before = BEFORE[request.param]
+    records = run_chain(folder, task, model, **before, remove=REMOVE, int8=INT8)
+    done = tuple("+".join(list(before)[: length + 1]) for length in range(len(before)))
+    records |= run_chain(folder, task, model, done=done, **before, remove_heads=REMOVE_HEADS)
     return Removed(request.param, folder, records)
+
+
+@pytest.fixture(scope="module")
+def fine_tuned(root: Path, task: Path) -> Removed:
+    """An ELECTRA, from which nothing is removed yet."""
+    folder = root / "runs"
+    records = run_chain(folder, task, fetched_words(root / "fine_tuned", "electra"), full=FULL)
+    return Removed("electra", folder, records)
 
 
 def removed_after(full: Removed, task: Path, folder: Path, settings: dict[str, object]) -> RunRecord:
     """The record of another removal from a model that is fine-tuned already."""
     shutil.copytree(full.folder / "full", folder / "full", dirs_exist_ok=True)
-    model = full.folder.with_name(f"{full.kind}_model") / "manifest.json"
+    model = full.folder.with_name("fine_tuned") / "electra_model" / "manifest.json"
     return run_chain(folder, task, model, done=("full",), full=FULL, link=settings)["full+link"]
 
 
@@ -131,7 +155,7 @@ def test_what_is_taken_out_computes_what_is_zeroed(removed: Removed, heads: int,
 
 def test_what_goes_has_the_smallest_products_of_norms(removed: Removed) -> None:
     network = removed.network()
-    weights = load_file(removed.model("full") / "model.safetensors")
+    weights = load_file(removed.model() / "model.safetensors")
     value, output, into, out = {
         "distilbert": ("attention.v_lin", "attention.out_lin", "ffn.lin1", "ffn.lin2"),
     }.get(removed.kind, ("attention.self.value", "attention.output.dense", "intermediate.dense", "output.dense"))
@@ -162,7 +186,7 @@ def test_a_network_without_a_layer_is_one_that_skips_it(removed: Removed) -> Non
 
 def test_the_folder_is_the_network_without_them(removed: Removed) -> None:
     """Layer 0 and a quarter of the neurons: the written model, read again, against the zeroed one."""
-    whole, small = removed.network(), removed.network("full+remove")
+    whole, small = removed.network(), removed.network("remove")
     assert len(small.encoder.layers) == LAYERS - 1
     expected = without_layers(masked(whole, 0, NEURONS // 4), [0])
     torch.testing.assert_close(logits(small), logits(expected), atol=1e-5, rtol=0)
@@ -172,46 +196,46 @@ def test_files_and_records_say_what_went(removed: Removed) -> None:
     attention, norms = 4 * WIDTH * (WIDTH + 1), 4 * WIDTH
     a_layer = attention + norms + NEURONS * (2 * WIDTH + 1) + WIDTH
     fewer = a_layer + NEURONS // 4 * (2 * WIDTH + 1)
-    before, after = (load_file(removed.model(chain) / "model.safetensors") for chain in ("full", "full+remove"))
-    assert sum(t.numel() for t in before.values()) - sum(t.numel() for t in after.values()) == fewer
-    records = removed.records
-    record = records["full+remove"]
-    assert record.cost.parameters["total"] == records["full"].cost.parameters["total"] - fewer
-    assert record.metrics["parameters_before"] == records["full"].cost.parameters["total"]
+    before, after = (load_file(removed.model(links) / "model.safetensors") for links in ("", "remove"))
+    sizes = [sum(tensor.numel() for tensor in held.values()) for held in (before, after)]
+    assert sizes[0] - sizes[1] == fewer
+    record = removed.record("remove")
+    assert [record.metrics["parameters_before"], record.cost.parameters["total"]] == sizes
     removals = [record.metrics[f"removed_{name}"] for name in ("heads", "neurons", "layers")]
     assert removals == [0, NEURONS // 4, 1]
-    bytes_before, bytes_after = records["full"].cost.bytes_on_disk, record.cost.bytes_on_disk
+    bytes_before, bytes_after = removed.record().cost.bytes_on_disk, record.cost.bytes_on_disk
     assert bytes_before is not None and bytes_after is not None
     assert 0 <= bytes_before - bytes_after - 4 * fewer < 4096  # the header names fewer tensors
-    config = json.loads((removed.model("full+remove") / "config.json").read_text())
+    config = json.loads((removed.model("remove") / "config.json").read_text())
     names = ("n_layers", "hidden_dim") if removed.kind == "distilbert" else ("num_hidden_layers", "intermediate_size")
+    assert config["model_type"] == removed.kind
     assert [config[name] for name in names] == [LAYERS - 1, NEURONS * 3 // 4]
 
 
 def test_transformers_alone_gives_the_recorded_answers(removed: Removed, task: Path, root: Path) -> None:
     answers, rows = (
-        asked(ANSWERS, removed.model("full+remove").resolve(), task, root),
-        predictions(removed.folder / "full+remove"),
+        asked(ANSWERS, removed.model("remove").resolve(), task, root),
+        predictions(removed.run("remove")),
     )
     assert [answer["label"] for answer in answers] == [row["prediction"] for row in rows]
     scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
     assert [answer["score"] for answer in answers] == pytest.approx(scores, abs=2e-5)
 
 
-@pytest.mark.parametrize(("chain", "error"), [("full+remove_heads", 2e-5), ("full+remove+int8", 0.02)])
+@pytest.mark.parametrize(("links", "error"), [("remove_heads", 2e-5), ("remove int8", 0.02)])
 def test_onnx_runtime_alone_gives_the_recorded_answers(
-    removed: Removed, chain: str, error: float, task: Path, root: Path
+    removed: Removed, links: str, error: float, task: Path, root: Path
 ) -> None:
-    record = removed.records[chain]
+    record = removed.record(links)
     assert record.status == "ok"
-    answers, rows = asked(ONNX_ANSWERS, removed.model(chain).resolve(), task, root), predictions(removed.folder / chain)
+    answers, rows = asked(ONNX_ANSWERS, removed.model(links).resolve(), task, root), predictions(removed.run(links))
     assert [answer["label"] for answer in answers] == [row["prediction"] for row in rows]
     scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
     assert [answer["score"] for answer in answers] == pytest.approx(scores, abs=error)
 
 
 def test_the_graph_is_the_network_without_heads(removed: Removed) -> None:
-    graph = onnx.load(removed.model("full+remove_heads") / "model.onnx").graph
+    graph = onnx.load(removed.model("remove_heads") / "model.onnx").graph
     stored = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
     left = WIDTH * 3 // 4
     for number in range(LAYERS):
@@ -220,12 +244,12 @@ def test_the_graph_is_the_network_without_heads(removed: Removed) -> None:
         assert stored[f"{layer}.attention_output.weight"] == (left, WIDTH)
         assert stored[f"{layer}.intermediate.weight"] == (WIDTH, NEURONS // 2)
         assert stored[f"{layer}.output.weight"] == (NEURONS // 2, WIDTH)
-    whole, record = removed.network(), removed.records["full+remove_heads"]
+    whole, record = removed.network(), removed.record("remove_heads")
     assert record.metrics["parameters_before"] == size_of(whole)
     assert record.cost.parameters["total"] == size_of(shrunken(whole, choose(whole, 1, NEURONS // 2)))
     removals = [record.metrics[f"removed_{name}"] for name in ("heads", "neurons", "layers")]
     assert removals == [1, NEURONS // 2, 0]
-    file = removed.model("full+remove_heads") / "model.onnx"
+    file = removed.model("remove_heads") / "model.onnx"
     parts = [record.metrics[f"bytes.{part}"] for part in ("embeddings", "linear", "head", "other")]
     assert sum(parts) == record.cost.bytes_on_disk == file.stat().st_size
     linear = LAYERS * (4 * WIDTH * left + 2 * WIDTH * NEURONS // 2)
@@ -243,9 +267,9 @@ def test_the_graph_is_the_network_without_heads(removed: Removed) -> None:
     ],
 )
 def test_what_cannot_go_is_one_line(
-    removed: Removed, task: Path, tmp_path: Path, settings: dict[str, object], reason: str
+    fine_tuned: Removed, task: Path, tmp_path: Path, settings: dict[str, object], reason: str
 ) -> None:
-    record = removed_after(removed, task, tmp_path, {"kind": "remove"} | settings)
+    record = removed_after(fine_tuned, task, tmp_path, {"kind": "remove"} | settings)
     refused(record, tmp_path, reason)
 
 
@@ -277,9 +301,9 @@ def test_a_decoder_is_skipped_with_a_remedy(kind: str, task: Path, tmp_path: Pat
     ],
 )
 def test_a_share_of_nothing_is_a_note(
-    removed: Removed, task: Path, tmp_path: Path, settings: dict[str, object], what: str, share: str
+    fine_tuned: Removed, task: Path, tmp_path: Path, settings: dict[str, object], what: str, share: str
 ) -> None:
-    record = removed_after(removed, task, tmp_path, settings)
+    record = removed_after(fine_tuned, task, tmp_path, settings)
     assert record.status == "ok"
     assert f"No {what} were removed: a share of {share} is less than half of one a layer." in record.notes
     assert record.metrics[f"removed_{what}"] == 0
