@@ -97,6 +97,7 @@ class Layer(nn.Module):
         super().__init__()
         width = config.hidden_size
         self.heads = config.attention_heads
+        self.head_size = width // config.attention_heads  # stays when heads are taken out, and `width` does too
         self.attention_dropout = config.attention_dropout
         self.qkv = nn.Linear(width, 3 * width)
         self.attention_output = nn.Linear(width, width)
@@ -118,13 +119,13 @@ class Layer(nn.Module):
         return normed
 
     def attend(self, hidden: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """[B, S, D] -> [B, S, D]: the heads' weighted values, before the output projection."""
-        batch, length, width = hidden.shape
-        qkv = self.qkv(hidden).view(batch, length, 3, self.heads, width // self.heads)
+        """[B, S, D] -> [B, S, H * head size]: the heads' weighted values, before the output projection."""
+        batch, length, _ = hidden.shape
+        qkv = self.qkv(hidden).view(batch, length, 3, self.heads, self.head_size)
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         dropout = self.attention_dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attention_mask, dropout_p=dropout)
-        return mixed.transpose(1, 2).reshape(batch, length, width)
+        return mixed.transpose(1, 2).reshape(batch, length, self.heads * self.head_size)
 
 
 class Encoder(nn.Module):

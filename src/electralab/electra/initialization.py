@@ -154,7 +154,7 @@ def _point_head(layer: Layer, head: int, offset: int, angles: Tensor, in_head: l
     The peak grows with log(length), as the number of competing tokens does.
     """
     width = layer.qkv.in_features
-    size = width // layer.heads
+    size = layer.head_size
     peak = PEAK_LOGIT + math.log(sequence_length / PEAK_LENGTH)
     gain = math.sqrt(peak * math.sqrt(size) / (2 * len(in_head)))
     query = layer.qkv.weight[head * size : (head + 1) * size]

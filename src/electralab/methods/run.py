@@ -33,6 +33,7 @@ MODULES = {
     **dict.fromkeys(("weight_only_int8", "weight_only_int4"), "quantization.weight_only"),
     **dict.fromkeys(("nf4", "bnb_int8"), "quantization.low_bit"),
     **{kind: f"pruning.{kind}" for kind in ("prune", "prune_full", "recover", "prune_as_you_tune")},
+    **dict.fromkeys(("remove", "remove_heads"), "pruning.remove"),
 }
 
 

@@ -27,6 +27,7 @@ FULL = {
 }
 MORE = {
     "static_int8": {"calibration_rows": 16},
+    "remove": {"neurons": 0.25},
     "weight_only_int4": {"block_size": 16},
     "recover": {
         name: FULL[name] for name in ("learning_rates", "max_train_rows", "epochs", "batch_size", "max_length")
@@ -38,6 +39,7 @@ GRAPH = "use nf4 or bnb_int8"  # what a decoder is told that no graph is made of
 ENCODERS_ONLY = "qat is for encoders"
 OPENVINO = "OpenVINO is not installed"  # tests/unit/methods/test_openvino.py has it installed
 RECOVERS = "recover is for encoders"
+REMOVES = "is a decoder"
 WORDS = "whose pieces are also its answers"
 COLUMNS = (*ENCODERS, *DECODERS)
 CELLS = {
@@ -53,6 +55,8 @@ CELLS = {
     "openvino_int8": (OPENVINO,) * 5,
     "prune": (OK, OK, OK, OK, OK),
     "recover": (OK, OK, OK, RECOVERS, RECOVERS),
+    "remove": (OK, OK, OK, REMOVES, REMOVES),
+    "remove_heads": (OK, OK, OK, REMOVES, REMOVES),
 }
 
 
@@ -92,7 +96,7 @@ def run_after_full(root: Path, model: str, link: str) -> RunRecord:
 
 
 def test_every_kind_is_in_the_table() -> None:
-    assert set(CELLS) == compressing_kinds() - {"merge", "remove", "remove_heads"}
+    assert set(CELLS) == compressing_kinds() - {"merge"}
 
 
 @pytest.mark.usefixtures("exported_once")
