@@ -103,9 +103,9 @@ TABLES: dict[str, Item] = {
     "pruning": _item(
         "Pruning",
         " ".join(PRUNING),
-        """What it costs to set weights of a model to zero, or to take layers, neurons or heads out: every such chain,
-        below the dense model that it is compared with: its share of zeros, its score, the paired difference to the
-        dense model, and the bytes of its files before and after zlib.""",
+        """What it costs to set weights of a model to zero, or to take layers, neurons or heads out: below the
+        dense model every chain that does, with its share of zeros, its score, the paired difference to the dense model,
+        and the bytes of its files before and after zlib.""",
     ),
     "methods": _item(
         "Methods",

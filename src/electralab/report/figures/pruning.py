@@ -25,9 +25,13 @@ from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
 from electralab.report.tables.score_cells import majority_scores
 
-NOTE = "point: mean over seeds; bar: its 95 % interval, none with one seed (hollow); line: one method, more zeros"
+NOTE = (
+    "point: mean over seeds; bar: its 95 % interval, none with one seed (hollow); line: one method, more zeros\n"
+    "methods of one sparsity stand side by side, up to 3 % beside their place"
+)
 COLUMNS = 2
 LEGEND_COLUMNS = 2
+SPREAD, STEP = 6.0, 1.0  # percent of zeros over which the methods of a panel stand side by side, and between two
 DENSE_LINES: tuple[Any, ...] = ("-", "--", (0, (5, 1)), (0, (1, 1)))
 Family = tuple[str | None, tuple[Any, ...]]
 
@@ -72,8 +76,9 @@ def _looks(every: Sequence[Line]) -> dict[Family, dict[str, Any]]:
         families.setdefault(_family(line), line)
     several = len({line.dense for line in families.values()}) > 1
     names = {
-        family: f"{line.words} (after `{line.dense}`)" if several else line.words for family, line in families.items()
+        family: f"{line.words} (after {line.dense})" if several else line.words for family, line in families.items()
     }
+    names = {family: name.replace("`", "") for family, name in names.items()}
     of_name = Counter(names.values())
     return {
         family: series_style(place)
@@ -92,18 +97,21 @@ def _panel(
     for whole, style in zip(wholes, DENSE_LINES * len(wholes)):
         assert whole.score is not None, "only finished models are drawn"
         panel.axhline(whole.score.mean, color=BLACK, linewidth=1.2, linestyle=style, label=f"{whole.chain} (dense)")
-    for family, look in looks.items():
-        _method(panel, runs, [line for line in _points(own) if _family(line) == family], look)
+    found = {family: [line for line in _points(own) if _family(line) == family] for family in looks}
+    shown = [family for family in looks if found[family]]
+    step = min(STEP, SPREAD / len(shown))
+    for place, family in enumerate(shown):
+        _method(panel, runs, found[family], looks[family], step * (place - (len(shown) - 1) / 2))
     rates = {majority.score for majority in majority_scores(runs, task, model, [line.cell for line in own])}
     draw_floors(panel, runs, own[0].cell, majority=sorted(rates))
-    panel.set_xlim(0, 100)
+    panel.set_xlim(min(0, panel.get_xlim()[0]), 100)
     end_axis(panel, ends(runs.metric(task)))
 
 
-def _method(panel: Axes, runs: Runs, found: Sequence[Line], look: dict[str, Any]) -> None:
-    """The points of one method, joined from its lowest sparsity to its highest."""
+def _method(panel: Axes, runs: Runs, found: Sequence[Line], look: dict[str, Any], aside: float) -> None:
+    """The points of one method, `aside` of their place, joined from its lowest sparsity to its highest."""
     points = sorted(found, key=lambda line: line.sparsity or 0.0)
-    across = [100 * (line.sparsity or 0.0) for line in points]
+    across = [100 * (line.sparsity or 0.0) + aside for line in points]
     up = [line.score.mean for line in points if line.score]
     panel.plot(across, up, color=look["color"], linestyle=look["linestyle"], linewidth=1.1, alpha=0.8)
     for x, line in zip(across, points):

@@ -134,12 +134,14 @@ def _furthest(found: Sequence[Line], which: str) -> list[str]:
     small = [line for line in found if line.removes and line.measured["nonzero_parameters"]]
     parts = []
     if sparse:
-        most = max(sparse, key=lambda line: line.sparsity or 0.0)
-        parts.append(f"sparsest {which}: {_said(most)}, {_percent(most.sparsity)} % of the encoder's weights zero")
+        most = max(line.sparsity or 0.0 for line in sparse)
+        alike = [line for line in sparse if _percent(line.sparsity) == _percent(most)]
+        share = f"{_percent(most)} % of the encoder's weights zero"
+        parts.append(f"sparsest {which}, {share}: {_said_together(alike)}")
     if small:
         least = min(small, key=lambda line: line.measured["nonzero_parameters"] or 0.0)
         left = count(least.measured["nonzero_parameters"])
-        parts.append(f"smallest with something removed {which}: {_said(least)}, {left} parameters left")
+        parts.append(f"fewest parameters by removal {which}: {_said(least)}, {left} left")
     return parts or [f"nothing pruned or removed {which}"]
 
 
