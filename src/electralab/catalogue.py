@@ -8,6 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
+# Kinds of links: those that set weights to zero or take structures out, and those that store weights smaller.
+PRUNING = ("prune", "prune_full", "recover", "remove", "remove_heads")
+STORED_SMALLER = (
+    *("bnb_int8", "dynamic_int8", "half", "nf4", "openvino_int8", "qat", "static_int8", "trim_vocabulary"),
+    *("weight_only_int4", "weight_only_int8"),
+)
+FEW_BITS = tuple(kind for kind in STORED_SMALLER if kind not in ("half", "trim_vocabulary"))
 # What an experiment may have (`electralab.plan.Plan.kinds`), as far as a table or a figure depends on it.
 KINDS: dict[str, str] = {
     "pretraining": "a pretraining",
@@ -15,13 +22,11 @@ KINDS: dict[str, str] = {
     "full": "a model that is fine-tuned whole",
     "adapter": "an adapter or a linear probe",
     "decoder": "a decoder",
-    "compressed": "a chain that makes a fine-tuned model smaller",
-    "quantized": "a chain that ends with weights in few bits",
     "glue": "a GLUE task",
     "grid": "a grid over rank and alpha",
     "search": "a search",
     "two_protocols": "a method with one learning rate and the same method with several",
-}
+} | {kind: f"`{kind}`" for kind in (*PRUNING, *STORED_SMALLER)}
 
 
 class Item(NamedTuple):
@@ -83,17 +88,24 @@ TABLES: dict[str, Item] = {
     ),
     "quantization": _item(
         "Quantization",
-        "compressed",
+        " ".join(STORED_SMALLER),
         """What it costs to make a fine-tuned model smaller: every chain below the uncompressed model that it goes on
         from, with its score, the paired difference to the link before it, how many rows both answer alike, and the
         bytes of the files that are loaded, by part. Sizes are MB of 1,000,000 bytes.""",
     ),
     "quantization_layers": _item(
         "Quantization by layer",
-        "quantized",
+        " ".join(FEW_BITS),
         """Every dense layer and embedding of the quantized models, in the order of the network: bits of a weight,
         bytes, and how far the stored weights are from those of the link before (relative, Frobenius), read from the
         saved files.""",
+    ),
+    "pruning": _item(
+        "Pruning",
+        " ".join(PRUNING),
+        """What it costs to set weights of a model to zero, or to take layers, neurons or heads out: below the
+        dense model every chain that does, with its share of zeros, its score, the paired difference to the dense model,
+        and the bytes of its files before and after zlib.""",
     ),
     "methods": _item(
         "Methods",
@@ -157,10 +169,18 @@ FIGURES: dict[str, Item] = {
     ),
     "quantization": _item(
         "Quantization",
-        "compressed",
+        " ".join(STORED_SMALLER),
         """Score against the size of the files that are loaded: a line from every uncompressed model to each chain that
         goes on from it, a colour a chain. Bars are 95 % intervals over seeds; hollow points are single seeds. Lines:
         TF-IDF with a linear model, the majority class.""",
+    ),
+    "pruning": _item(
+        "Pruning",
+        "prune prune_full",
+        """Score against the share of zeros among the weights of the encoder's dense layers, a line from the lowest
+        sparsity of a method to its highest. Bars are 95 % intervals over seeds; hollow points are single seeds. Lines
+        across: the dense model, TF-IDF with a linear model, the majority class. Chains that only take structures out
+        have no zeros: they are in the table.""",
     ),
     "lora_grid": _item(
         "Rank and alpha",

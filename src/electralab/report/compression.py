@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from electralab.catalogue import PRUNING, STORED_SMALLER
 from electralab.config.methods.chains import compressing_kinds
 from electralab.names import chain_links, chain_name
 from electralab.report.runs import FULL, Arm, Cell, Runs
@@ -54,21 +55,44 @@ def compressed(runs: Runs) -> frozenset[str]:
     return frozenset(chain for chain, kind in runs.kinds.items() if kind in kinds)
 
 
-def chain_kind(runs: Runs, chain: str) -> str:
-    """The kinds of its links, joined by `+`: `full+static_int8`, whatever the config calls them."""
+def stored_smaller(runs: Runs) -> frozenset[str]:
+    """Chains with a link that stores weights in fewer bits, or fewer of them; pruning alone leaves as many."""
+    return _with_link(runs, STORED_SMALLER)
+
+
+def pruned(runs: Runs) -> frozenset[str]:
+    """Chains with a link that sets weights to zero, keeps them there, or takes structures out."""
+    return _with_link(runs, PRUNING)
+
+
+def _with_link(runs: Runs, kinds: Collection[str]) -> frozenset[str]:
+    return frozenset(chain for chain in runs.kinds if any(kind in kinds for kind in link_kinds(runs, chain)))
+
+
+def beginnings(chain: str) -> list[str]:
+    """`full+prune+half` -> `full`, `full+prune`, `full+prune+half`: each is a run of its own."""
     links = chain_links(chain)
-    prefixes = [chain_name(links[: length + 1]) for length in range(len(links))]
-    return "+".join(runs.kinds.get(prefix, prefix) for prefix in prefixes)
+    return [chain_name(links[: length + 1]) for length in range(len(links))]
+
+
+def link_kinds(runs: Runs, chain: str) -> list[str]:
+    """The kind of each link, whatever the config calls it."""
+    return [runs.kinds.get(beginning, beginning) for beginning in beginnings(chain)]
+
+
+def chain_kind(runs: Runs, chain: str) -> str:
+    """The kinds of its links, joined by `+`: `full+static_int8`."""
+    return "+".join(link_kinds(runs, chain))
 
 
 def lines(runs: Runs) -> dict[tuple[str, str], list[Line]]:
-    """Of every task and model with such a chain: each uncompressed chain, followed by those that go on from it."""
-    small = compressed(runs)
+    """Of every task and model with weights stored smaller: each uncompressed chain, then those that go on from it."""
+    small, shown_here = compressed(runs), stored_smaller(runs)
     asked = set(zip(runs.frame["task"], runs.frame["model"], runs.frame["method"]))
     found: dict[tuple[str, str], list[Line]] = {}
     for task in dict.fromkeys(cell.task for cell in runs.cells):
         for model in runs.finetuned_models:
-            own = sorted((chain for chain in small if (task, model, chain) in asked), key=chain_links)
+            own = sorted((chain for chain in shown_here if (task, model, chain) in asked), key=chain_links)
             groups: dict[str, list[str]] = {}
             for chain in own:
                 groups.setdefault(_whole(runs, task, model, chain, small), []).append(chain)
@@ -82,9 +106,8 @@ def _whole(runs: Runs, task: str, model: str, chain: str, small: frozenset[str])
     """The longest beginning that nothing made smaller; of a chain without one, a full fine-tuning, else itself."""
     links = chain_links(chain)
     for length in range(len(links) - 1, 0, -1):
-        beginnings = [chain_name(links[:end]) for end in range(1, length + 1)]
-        if small.isdisjoint(beginnings):
-            return beginnings[-1]
+        if small.isdisjoint(begun := beginnings(chain)[:length]):
+            return begun[-1]
     full = [name for name, kind in runs.kinds.items() if kind == FULL and runs.by_seed(Cell(task, name), model)]
     return FULL if FULL in full else full[0] if full else chain
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from electralab.report.compression import compressed
+from electralab.report.compression import compressed, pruned
 from electralab.report.learning_rates import learning_rates
 from electralab.report.protocols import protocol_methods
 from electralab.report.rank_alpha import grid_methods
@@ -84,10 +84,10 @@ class Entry:
 def entries(runs: Runs) -> list[Entry]:
     """Every method of the tasks and models that have more than full fine-tuning.
 
-    Those of grids, those that stand beside themselves with other learning rates, and chains that make a model smaller
-    have tables of their own.
+    Those of grids, those that stand beside themselves with other learning rates, and chains that prune or
+    make a model smaller have tables of their own.
     """
-    of_grids, of_protocols = {*grid_methods(runs), *compressed(runs)}, protocol_methods(runs)
+    of_grids, of_protocols = {*grid_methods(runs), *compressed(runs), *pruned(runs)}, protocol_methods(runs)
     asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
     found = []
     for task in dict.fromkeys(cell.task for cell in runs.cells):
@@ -97,7 +97,7 @@ def entries(runs: Runs) -> list[Entry]:
             if any(runs.kinds[method] != FULL for method in others):
                 methods = others
             if any(runs.kinds[method] != FULL for method in methods):
-                full = _reference(runs, task, model, methods)
+                full = reference(runs, task, model, methods)
                 ordered = sorted(methods, key=lambda method: method_order(runs, method))
                 found += [_entry(runs, model, Cell(task, method), full) for method in ordered]
     return found
@@ -130,7 +130,7 @@ def cost(name: str) -> Callable[[Entry], float | None]:
     return lambda entry: entry.costs[name]
 
 
-def _reference(runs: Runs, task: str, model: str, methods: Sequence[str]) -> Cell | None:
+def reference(runs: Runs, task: str, model: str, methods: Sequence[str]) -> Cell | None:
     """What the others are compared with: the method called `full`, or the first that trains everything."""
     full = [m for m in methods if runs.kinds[m] == FULL and runs.by_seed(Cell(task, m), model)]
     return Cell(task, FULL if FULL in full else full[0]) if full else None

@@ -11,6 +11,7 @@ from electralab.names import NO_MODEL
 from electralab.report.flatten import NOTE_SEPARATOR
 from electralab.report.grid import Column, Section, section
 from electralab.report.runs import Arm, Cell, Runs
+from electralab.report.statistics.differences import Difference
 from electralab.report.statistics.influence import CORRELATIONS
 from electralab.report.statistics.intervals import wilson_interval
 from electralab.report.text import count, listing, number
@@ -136,6 +137,13 @@ def marked(runs: Runs, arms: Sequence[Arm]) -> list[str]:
 
 def _by_task(found: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{task}: {listing(names)}" for task, names in found.items())
+
+
+def no_difference(differences: Iterable[Difference | None]) -> str:
+    """That a difference which is not shown is not 0, with how wide the intervals are."""
+    halves = [(one.high - one.low) / 2 for one in differences if one and one.low is not None and one.high is not None]
+    reach = f": here a half-width of {number(min(halves))} to {number(max(halves))}" if halves else ""
+    return f"`No difference shown` is not `equal`: a difference smaller than its interval is not seen{reach}."
 
 
 def origins(runs: Runs, models: Collection[str], cells: Sequence[Cell] = ()) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 import pandas as pd
 
 from electralab.files import atomic_write, write_text
+from electralab.report.statistics.differences import Difference
 from electralab.report.statistics.intervals import Summary
 from electralab.report.text import ABSENT, plain
 
@@ -140,6 +141,16 @@ def summary_columns(of: Callable[[R], Summary | None], prefix: str = "") -> list
         return lambda row: getattr(summary, name) if (summary := of(row)) else 0 if name == "n" else None
 
     return [Column(f"{prefix}{name}", value(name)) for name in SUMMARY]
+
+
+def difference_columns(prefix: str, of: Callable[[R], Difference | None]) -> list[Column[R]]:
+    """A difference in the CSV, its ends, seeds and verdict."""
+    names = {"": "mean", "_low": "low", "_high": "high", "_seeds": "seeds", "_verdict": "verdict"}
+
+    def read(field: str) -> Callable[[R], Any]:
+        return lambda row: getattr(found, field) if (found := of(row)) else None
+
+    return [Column(f"{prefix}{end}", read(field)) for end, field in names.items()]
 
 
 def _html_list(lines: Sequence[str]) -> str:

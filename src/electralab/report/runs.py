@@ -255,6 +255,10 @@ class Runs:
         """What a fine-tuning method was told; None where it has no such option."""
         return self._settings.get(method, {}).get(f"spec.settings.{name}")
 
+    def settings(self, method: str) -> dict[str, Any]:
+        """Everything that a fine-tuning method was told, by name."""
+        return {name.removeprefix("spec.settings."): value for name, value in self._settings.get(method, {}).items()}
+
     @cached_property
     def _settings(self) -> dict[str, dict[str, Any]]:
         """The options of every fine-tuning method: of each, the first value that a run was told."""

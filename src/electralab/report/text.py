@@ -26,6 +26,11 @@ def divided(unit: float, digits: int) -> Callable[[float | None], str]:
     return lambda value: ABSENT if value is None or pd.isna(value) else f"{value / unit:,.{digits}f}"
 
 
+def megabytes(size: float | None) -> str:
+    """Bytes in MB, to the kB below one."""
+    return divided(1e6, 1 if size is None or size >= 1e6 else 3)(size)
+
+
 def percentage(share: float | None) -> str:
     """0.0123 -> `1.23`."""
     return ABSENT if share is None or pd.isna(share) else f"{100 * share:.3g}"

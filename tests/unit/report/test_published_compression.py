@@ -11,6 +11,7 @@ from report_experiment import PUBLISHED, Builder
 from report_made import Made
 
 from electralab.config import DynamicInt8, Half, StaticInt8
+from electralab.config.methods.pruning import Prune, PruneFull
 
 ELECTRA = "google/electra-small-discriminator"
 TINYBERT = "huawei-noah/TinyBERT_General_4L_312D"
@@ -69,3 +70,45 @@ def test_published_sizes_are_converted_and_the_int8_total_is_right() -> None:
     tiny = rows[(rows["system"] == "tinybert_hpml") & (rows["metric"] == "size")].set_index("storage")
     assert tiny["value"].to_dict() == pytest.approx({"fp32": 54.74 * MIB, "nf4": 21.19 * MIB, "int8": 23.4 * MIB})
     assert 1 - tiny.loc["nf4", "value"] / tiny.loc["fp32", "value"] == pytest.approx(0.61, abs=0.005)
+
+
+def pruned_first(builder: Builder, settings: Any, method: str = "pruned", score: float = 0.82) -> None:
+    """Three seeds of a model that is pruned and then fine-tuned for 20 epochs on MRPC."""
+    for seed in (0, 1, 2):
+        told = {"glue": "mrpc", "hub": ELECTRA, "epochs": 20.0, "f1": 0.88, "recipe": "any"}
+        builder.finetune("small", "mrpc", seed, score, method=method, settings=settings, **told)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "structure", "among", "sparsity", "accuracy"),
+    [
+        ("random", "unstructured", "global", 0.25, 0.632),
+        ("l1", "unstructured", "global", 0.25, 0.858),
+        ("l1", "unstructured", "layer", 0.45, 0.8088),
+        ("l1", "rows", "layer", 0.25, 0.654),
+        ("l2", "columns", "layer", 0.25, 0.65),
+    ],
+)
+def test_models_pruned_before_training_meet_the_published(
+    builder: Builder, criterion: Any, structure: Any, among: Any, sparsity: float, accuracy: float
+) -> None:
+    told = {"criterion": criterion, "structure": structure, "among": among, "sparsity": sparsity}
+    pruned_first(builder, PruneFull(**told, parts="published", epochs=20))
+    made = Made(builder, "vs_published")
+    row = made.row(method="pruned", metric="accuracy")
+    assert (row["published"], row["comparable"]) == (accuracy, "roughly")
+    assert "sparsity" not in row["why"] and "biases" not in row["why"]
+    assert made.note("nearest sparsity") and not made.notes("Adapters stand beside") and not made.notes("MiB")
+
+
+def test_another_sparsity_or_other_parts_are_reasons(builder: Builder) -> None:
+    pruned_first(builder, PruneFull(sparsity=0.5), "pruned")
+    row = Made(builder, "vs_published").row(method="pruned", metric="accuracy", published=0.8088)
+    assert row["comparable"] == "no"
+    assert "sparsity 0.5 (theirs 0.45)" in row["why"] and "biases and the head" in row["why"]
+
+
+def test_pruning_after_training_has_no_published_row(builder: Builder) -> None:
+    pruned_first(builder, None, "full")
+    pruned_first(builder, Prune(sparsity=0.25), "full+prune")
+    assert set(Made(builder, "vs_published").frame["method"]) == {"full"}

@@ -33,13 +33,13 @@ def figure(results: Results) -> Figure:
     """A panel a task and model: megabytes across, score up.
 
     Raises:
-        UserError: no chain that makes a model smaller has a finished run.
+        UserError: no chain that stores a model smaller has a finished run.
     """
     runs = results.runs
     groups = {place: _finished(own) for place, own in lines(runs).items()}
     groups = {place: own for place, own in groups.items() if any(line.parent for line in own)}
     if not groups:
-        raise results.nothing("finished run of a chain that makes a model smaller")
+        raise results.nothing("finished run of a chain that stores a model smaller")
     styles = _styles([line for own in groups.values() for line in own])
     columns = min(COLUMNS, len(groups))
     count = math.ceil(len(groups) / columns)
@@ -77,7 +77,9 @@ def _panel(
     panel.set_ylabel(f"validation {METRICS[runs.metric(task)]}")
     by_chain = {line.chain: line for line in own}
     for line in own:
-        _point(panel, runs, line, by_chain.get(line.parent or ""), styles[line.chain])
+        # The link before may only have pruned, and have no point.
+        before = by_chain.get(line.parent, by_chain.get(line.whole)) if line.parent else None
+        _point(panel, runs, line, before, styles[line.chain])
     draw_floors(panel, runs, own[0].cell)
     panel.set_xlim(0, 1.06 * max(line.bytes or 0.0 for line in own) / 1e6)
     panel.xaxis.set_major_locator(MaxNLocator(8))

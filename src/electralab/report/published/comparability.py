@@ -26,6 +26,7 @@ MNLI_VARIANTS = {
 SPLITS = {"test": "the test split", "validation sample": "a sample of the validation split"}
 OPTIONS = ("storage", "rank", "alpha", "targets", "virtual_tokens")
 WITHOUT_TARGETS = ("ia3", "prefix", "prompt", "linear_probe")
+PRUNED_FIRST = "prune_full"
 OWN_RECIPE = "own"  # a source that trains by a recipe that is none of ours
 WEIGHTS = "ours: the frozen weights as stored and, in 32 bits, what is trained"
 FILES = "ours: the files of weights"
@@ -169,6 +170,10 @@ def _compare_options(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> 
         return
     if scope := runs.setting(method, "scope"):
         verdict.compare("scope", scope, SCOPES.get(theirs["targets"], ""))
+    if kind == PRUNED_FIRST:
+        verdict.compare("sparsity", runs.setting(method, "sparsity"), theirs["sparsity"])
+        if runs.setting(method, "parts") != "published":
+            verdict.against.append("theirs prunes biases and the head too (`parts: published`)")
     for name in OPTIONS:
         if name != "targets" or kind not in WITHOUT_TARGETS:
             verdict.compare(name.replace("_", " "), runs.setting(method, name), theirs[name])

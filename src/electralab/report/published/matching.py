@@ -11,7 +11,7 @@ import pandas as pd
 
 from electralab.report.compression import chain_kind, compressed, lines
 from electralab.report.entries import MEASURED, stored_bytes
-from electralab.report.published.comparability import MNLI_VARIANTS, Verdict, judge, judge_size
+from electralab.report.published.comparability import MNLI_VARIANTS, PRUNED_FIRST, Verdict, judge, judge_size
 from electralab.report.published.ours import Ours, has_adapters, our_numbers, published_ids
 from electralab.report.published.reference import SMALL, SMALL_RELEASED, about, studies
 from electralab.report.runs import FULL, Runs
@@ -89,7 +89,16 @@ def _sizes(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str]) 
 def _kinds(runs: Runs, method: str) -> tuple[str, ...]:
     """What published rows may call a method: of a compressed model its chain, or the last link."""
     kind = runs.kinds[method]
+    if kind == PRUNED_FIRST:
+        return (_pruned_first(runs, method),)
     return (chain_kind(runs, method), kind) if method in compressed(runs) else (kind,)
+
+
+def _pruned_first(runs: Runs, method: str) -> str:
+    """`unstructured_l1_layer+full`, `structured_l2_rows+full`: what is pruned and then fine-tuned."""
+    structure, criterion, among = (runs.setting(method, name) for name in ("structure", "criterion", "among"))
+    single = structure == "unstructured"
+    return f"{'unstructured' if single else 'structured'}_{criterion}_{among if single else structure}+full"
 
 
 def _compressed_sizes(
@@ -129,7 +138,7 @@ def _whole(published: pd.DataFrame, theirs: Row) -> float | None:
 
 
 def _nearest(rows: pd.DataFrame, runs: Runs, method: str) -> pd.DataFrame:
-    """Of every published table the rows whose storage, rank and alpha are nearest to those of our method."""
+    """Of every published table the rows whose storage, rank, alpha and sparsity are nearest to those of our method."""
     if rows.empty:
         return rows
     far = rows.assign(distance=[_distance(runs, method, row) for row in rows.to_dict("records")])
@@ -137,8 +146,9 @@ def _nearest(rows: pd.DataFrame, runs: Runs, method: str) -> pd.DataFrame:
 
 
 def _distance(runs: Runs, method: str, theirs: Row) -> float:
-    """Doublings between two ranks and two alphas; another storage is further than any of them."""
-    total = 0.0
+    """Doublings between two ranks and two alphas, and zeros; another storage is further than any of them."""
+    sparsity = runs.setting(method, "sparsity")
+    total = 0.0 if sparsity is None or pd.isna(theirs["sparsity"]) else abs(float(sparsity) - theirs["sparsity"])
     for name in ("rank", "alpha"):
         own = runs.setting(method, name)
         if own and not pd.isna(theirs[name]):

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pandas as pd
 
+from electralab.catalogue import PRUNING
 from electralab.report import footnotes
 from electralab.report.compression import PARTS, Line, compressed, lines, mean, several_links
-from electralab.report.grid import Column, Section, Table, frame, section, summary_columns
+from electralab.report.grid import Column, Section, Table, difference_columns, frame, section, summary_columns
+from electralab.report.pruning import link_words
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
-from electralab.report.statistics.differences import Difference, difference_text
+from electralab.report.statistics.differences import difference_text
 from electralab.report.tables.score_cells import difference_cell, majority_scores, score_text
-from electralab.report.text import ABSENT, count, divided, listing, named, number
+from electralab.report.text import ABSENT, count, listing, megabytes, named, number
 
 SCOPES = {
     "published": "first feed-forward layers and head",
@@ -41,7 +42,7 @@ def table(results: Results) -> Table:
     every = [line for own in groups.values() for line in own]
     numbers = frame(every, _csv(runs, layers))
     if not every:
-        about = "No chain of this experiment makes a fine-tuned model smaller: there is nothing to compare."
+        about = "No chain of this experiment stores a fine-tuned model smaller: there is nothing to compare."
         return Table("Quantization", about, numbers, footnotes.failed(runs))
     sections = [part for place, own in groups.items() for part in _sections(runs, layers, *place, own)]
     return Table(
@@ -52,11 +53,6 @@ def table(results: Results) -> Table:
         _notes(runs, every),
         [text for place, own in groups.items() for text in _answers(runs, *place, own)],
     )
-
-
-def megabytes(size: float | None) -> str:
-    """Bytes in MB, to the kB below one."""
-    return divided(1e6, 1 if size is None or size >= 1e6 else 3)(size)
 
 
 # --- grids ----------------------------------------------------------------------------------------------------------
@@ -113,6 +109,8 @@ def what(runs: Runs, layers: pd.DataFrame, line: Line) -> str:
     kept, before = (mean(runs, line, f"vocabulary_{name}") for name in ("kept", "before"))
     if kept is not None and before is not None:
         return f"vocabulary: {count(kept)} of {count(before)} pieces"
+    if line.kind in PRUNING:
+        return link_words(runs, line.chain)
     scope = runs.setting(line.chain, "scope")
     found = SCOPES.get(scope, "dense layers" if mean(runs, line, "quantized_layers") else "")
     own = layers[(layers[["task", "model", "method"]] == [line.cell.task, line.model, line.chain]).all(axis=1)]
@@ -134,14 +132,6 @@ def _csv(runs: Runs, layers: pd.DataFrame) -> list[Column[Line]]:
     def over_seeds(metric: str) -> Column[Line]:
         return Column(metric, lambda line: mean(runs, line, metric))
 
-    def ends(prefix: str, of: Callable[[Line], Difference | None]) -> list[Column[Line]]:
-        names = {"": "mean", "_low": "low", "_high": "high", "_seeds": "seeds", "_verdict": "verdict"}
-
-        def read(field: str) -> Callable[[Line], Any]:
-            return lambda line: getattr(found, field) if (found := of(line)) else None
-
-        return [Column(f"{prefix}{end}", read(field)) for end, field in names.items()]
-
     return [
         Column("row", lambda line: runs.title(line.model)),
         Column("model", lambda line: line.model),
@@ -154,8 +144,8 @@ def _csv(runs: Runs, layers: pd.DataFrame) -> list[Column[Line]]:
         Column("parent", lambda line: line.parent),
         Column("metric", lambda line: runs.metric(line.cell.task)),
         *summary_columns(lambda line: line.score),
-        *ends("minus_parent", lambda line: line.minus_parent),
-        *ends("minus_uncompressed", lambda line: line.minus_whole),
+        *difference_columns("minus_parent", lambda line: line.minus_parent),
+        *difference_columns("minus_uncompressed", lambda line: line.minus_whole),
         *map(over_seeds, MEASURED),
         Column("bytes", lambda line: line.bytes),
         Column("share_of_uncompressed", lambda line: line.share),
@@ -224,7 +214,8 @@ def _notes(runs: Runs, every: Sequence[Line]) -> list[str]:
         "MB are 1,000,000 bytes (a MiB is 1.049 MB) of the files of weights that are loaded: embeddings, dense layers, "
         "head, and all else (norms, biases, the graph); the tokenizer's file is not in them. `% of fp32`: of those of "
         f"the uncompressed model at the top of the group.{kept}{published}",
-        _cannot_tell(every),
+        f"{footnotes.no_difference(line.minus_whole for line in every)} Agreement and logit error tell chains apart "
+        "where scores do not.",
     ]
     notes += _trimmed(runs, every) + _trained(runs, every)
     return notes + footnotes.marked(runs, [line.arm for line in every])
@@ -232,17 +223,6 @@ def _notes(runs: Runs, every: Sequence[Line]) -> list[str]:
 
 def _on_glue(runs: Runs, every: Sequence[Line]) -> bool:
     return any(runs.glue(line.cell.task) for line in every)
-
-
-def _cannot_tell(every: Sequence[Line]) -> str:
-    halves = [
-        (d.high - d.low) / 2 for line in every if (d := line.minus_whole) and d.low is not None and d.high is not None
-    ]
-    reach = f": here a half-width of {number(min(halves))} to {number(max(halves))}" if halves else ""
-    return (
-        "`No difference shown` is not `equal`: a difference smaller than its interval is not seen"
-        f"{reach}. Agreement and logit error tell chains apart where scores do not."
-    )
 
 
 def _trimmed(runs: Runs, every: Sequence[Line]) -> list[str]:

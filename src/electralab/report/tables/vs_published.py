@@ -9,7 +9,7 @@ import pandas as pd
 
 from electralab.catalogue import TABLES
 from electralab.report import footnotes
-from electralab.report.compression import compressed
+from electralab.report.compression import compressed, pruned
 from electralab.report.grid import Section, Table
 from electralab.report.published import published_sizes, qlora_collapse
 from electralab.report.published.comparability import Verdict
@@ -109,13 +109,18 @@ def _notes(results: Results, found: list[tuple[Ours, Mapping[Hashable, Any], Ver
     ]
     if any(not results.runs.is_downloaded(ours.model) for ours, _, _ in found):
         notes.append("Pretraining texts are compared by name, and tokenizers are not compared.")
-    small = compressed(results.runs)
+    small, sparse = compressed(results.runs), pruned(results.runs)
     others = [(ours, theirs) for ours, theirs, _ in found if theirs["method_kind"] != FULL]
-    adapters = dict.fromkeys(theirs["system"] for ours, theirs in others if ours.method not in small)
+    adapters = dict.fromkeys(theirs["system"] for ours, theirs in others if ours.method not in small | sparse)
     if adapters:
         notes.append(
             f"Adapters stand beside {listing(list(adapters))}: of every table there the row of the same kind with the "
             "nearest rank and alpha; where the model has no such row, other models', for scale only."
+        )
+    if any(ours.method in sparse for ours, _ in others):
+        notes.append(
+            "Pruned models stand beside rows of the same criterion and structure with the nearest sparsity; inference "
+            "times on another machine are not compared."
         )
     if any(ours.method in small for ours, _ in others):
         notes.append(published_sizes(results.published))
