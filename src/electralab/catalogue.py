@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 # Kinds of links: those that set weights to zero or take structures out, and those that store weights smaller.
-PRUNING = ("prune", "prune_full", "recover", "remove", "remove_heads")
+PRUNING = ("prune", "prune_as_you_tune", "prune_full", "recover", "remove", "remove_heads")
 STORED_SMALLER = (
     *("bnb_int8", "dynamic_int8", "half", "nf4", "openvino_int8", "qat", "static_int8", "trim_vocabulary"),
     *("weight_only_int4", "weight_only_int8"),
@@ -176,7 +176,7 @@ FIGURES: dict[str, Item] = {
     ),
     "pruning": _item(
         "Pruning",
-        "prune prune_full",
+        "prune prune_as_you_tune prune_full",
         """Score against the share of zeros among the weights of the encoder's dense layers, a line from the lowest
         sparsity of a method to its highest. Bars are 95 % intervals over seeds; hollow points are single seeds. Lines
         across: the dense model, TF-IDF with a linear model, the majority class. Chains that only take structures out

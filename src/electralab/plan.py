@@ -34,8 +34,6 @@ from electralab.config import (
     WordOrderTask,
 )
 from electralab.config.local import corpus_as_found, local_model_as_found, task_as_found
-from electralab.config.methods.chains import compresses
-from electralab.config.methods.link import FEW_BITS
 from electralab.names import (
     NO_MODEL,
     artifact_in,
@@ -146,8 +144,6 @@ class Plan:
             "glue": any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs),
             "adapter": any(isinstance(method, AdapterMethod | LinearProbe) for method in methods),
             "decoder": self._has_decoder(),
-            "compressed": any(map(compresses, methods)),
-            "quantized": any(method.leaves in FEW_BITS for method in methods),
             "grid": any(grids),
             "search": self.experiment.run.searches,
             "two_protocols": self._has_both_protocols(),

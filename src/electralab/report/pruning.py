@@ -10,13 +10,14 @@ from typing import Any
 from electralab.catalogue import PRUNING
 from electralab.names import chain_links, chain_name
 from electralab.report.compression import beginnings, link_kinds, pruned
-from electralab.report.entries import reference
+from electralab.report.entries import AS_PUBLISHED, reference
 from electralab.report.runs import Arm, Cell, Runs
 from electralab.report.statistics.comparisons import Arm as ComparedArm
 from electralab.report.statistics.differences import Difference
 from electralab.report.statistics.intervals import Summary, summarize
 
-ZEROING = ("prune", "prune_full")
+AS_YOU_TUNE = "prune_as_you_tune"
+ZEROING = ("prune", "prune_full", AS_YOU_TUNE)
 REMOVING = ("remove", "remove_heads")
 # Means over seeds of what runs say.
 MEASURED = (
@@ -154,6 +155,8 @@ def chain_words(runs: Runs, chain: str) -> str:
 def link_words(runs: Runs, chain: str) -> str:
     """What the last link of a chain does; of one that does not prune its kind."""
     kind = runs.kinds.get(chain, chain)
+    if kind == AS_YOU_TUNE:
+        return _as_you_tune(runs, chain)
     if kind in ZEROING:
         return f"{_zeroed(runs, chain)}{'; then fine-tuned' if kind == 'prune_full' else ''}"
     if kind == "recover":
@@ -167,6 +170,15 @@ def _zeroed(runs: Runs, chain: str) -> str:
     single = structure == "unstructured"
     of_parts = ["with biases and head"] if runs.setting(chain, "parts") == "published" else []
     return ", ".join([*([among, "single weights"] if single else [structure]), criterion, *of_parts])
+
+
+def _as_you_tune(runs: Runs, chain: str) -> str:
+    """How sparsity grew while LoRA was trained, and who taught."""
+    what = "single weights" if runs.setting(chain, "structure") == "unstructured" else "columns"
+    teacher = "with a teacher" if runs.setting(chain, "teacher") else "no teacher"
+    if runs.setting(chain, "teacher_recipe") == AS_PUBLISHED:
+        teacher = "with a teacher that nothing trained"
+    return f"{what}, more and more while LoRA was tuned ({runs.setting(chain, 'growth')}), {teacher}"
 
 
 def _removed(runs: Runs, chain: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import pytest
 from report_compressed_experiment import compressed_study
@@ -15,12 +16,14 @@ from two_way import half_by_hand, right_answers
 
 from electralab import catalogue
 from electralab.config.methods.chains import compressing_kinds
+from electralab.config.methods.prune_as_you_tune import PruneAsYouTune
 from electralab.config.methods.pruning import Prune, PruneFull, Recover, Remove
 from electralab.errors import UserError
 from electralab.report.compression import pruned, stored_smaller
 from electralab.report.figures.style import house_style
 from electralab.report.pruning import chain_words
 
+TUNED = "more and more while LoRA was tuned"
 SECTION = f"{TASK}, minilm ("
 CHAINS = [
     *("full", "full+small", "full+heads", "full+two_of_four", "published", "full+l1_25", "full+l1_50", "full+l1_75"),
@@ -43,7 +46,7 @@ def made(study: Builder) -> Made:
 
 def test_every_link_that_makes_a_model_smaller_is_of_one_page() -> None:
     pruning = {*catalogue.PRUNING}
-    assert compressing_kinds() == {*catalogue.STORED_SMALLER} | (pruning - {"prune_full"})
+    assert compressing_kinds() == {*catalogue.STORED_SMALLER} | (pruning - {"prune_as_you_tune", "prune_full"})
     assert catalogue.chosen(catalogue.TABLES, {"prune"}) == ["pruning"]
     assert catalogue.chosen(catalogue.TABLES, {"half"}) == ["quantization"]
     assert "pruning" in catalogue.chosen(catalogue.FIGURES, {"prune_full"})
@@ -55,6 +58,28 @@ def test_chains_stand_below_the_dense_model(made: Made) -> None:
     assert rows == ["Chain", ":--", *CHAINS, "majority class"]
     assert list(made.frame["method"]) == CHAINS and set(made.frame["dense"]) == {"full"}
     assert made.row(method="full+l1_75+recover")["kinds"] == "full+prune+recover"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, f"single weights, {TUNED} (agp), no teacher"),
+        (
+            {"teacher": ["full"], "growth": "linear"},
+            f"single weights, {TUNED} (linear), with a teacher",
+        ),
+        (
+            {"structure": "columns", "teacher_recipe": "as_published"},
+            f"columns, {TUNED} (agp), with a teacher that nothing trained",
+        ),
+    ],
+)
+def test_prune_as_you_tune_is_said_in_words(options: dict[str, Any], words: str, tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "artifacts")
+    told = {"method": "payt", "settings": PruneAsYouTune(**options), "hub": MINILM, "recipe": "any"}
+    builder.finetune("minilm", TASK, 0, 0.8, **(told | zeros(0.5, 70.0)))
+    assert chain_words(runs_of(builder), "payt") == words
+    assert Made(builder, "pruning").cells("payt")["Method"] == words
 
 
 def test_methods_are_said_in_words(made: Made) -> None:
