@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -28,7 +29,6 @@ LORA = {"kind": "lora", **TRAINED}
 CHAINS = {
     "full": ("words", {"full": FULL}),
     "mean": ("pairs", {"full": FULL | {"pooling": "mean"}}),
-    "scores": ("scores", {"full": FULL}),
     "merged": ("words", {"lora": LORA, "merge": {"kind": "merge"}, "half": {"kind": "half"}}),
     "int8": ("words", {"full": FULL, "int8": {"kind": "dynamic_int8"}}),
     "scores_int8": ("scores", {"full": FULL, "int8": {"kind": "static_int8"}}),
@@ -221,6 +221,14 @@ def test_what_cannot_be_exported_is_one_line_and_leaves_nothing(root, encoder, t
     assert "holds nothing to export: the run is failed" in refused(capsys, str(tmp_path / "wild" / "full"), *out)
     assert "holds nothing that a run left" in refused(capsys, str(tmp_path), *out)
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is not None, reason="the extra `openvino` is installed")
+def test_a_runtime_that_is_not_installed_is_one_line(root, encoder, tmp_path, capsys):
+    run = left(root, encoder, "full")
+    told = refused(capsys, str(run), "--to", "openvino", "--out", str(tmp_path / "out"))
+    assert told == 'electralab: OpenVINO is not installed: pip install "electralab[openvino]"'
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_that_holds_something_is_kept(root, encoder, tmp_path, capsys):

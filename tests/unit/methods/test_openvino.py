@@ -1,4 +1,4 @@
-"""The OpenVINO extra: what its graphs store and answer, where it is installed; and one line where it is not."""
+"""The OpenVINO extra, where it is installed: what its graphs store and answer."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ FULL = {
 }
 DENSE = 9
 installed = importlib.util.find_spec("openvino") is not None and importlib.util.find_spec("nncf") is not None
-needs_openvino = pytest.mark.skipif(not installed, reason="the extra `openvino` is not installed")
-without_openvino = pytest.mark.skipif(installed, reason="the extra `openvino` is installed")
+pytestmark = pytest.mark.skipif(not installed, reason="the extra `openvino` is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -56,20 +55,6 @@ def answers(folder: Path, task: Path) -> np.ndarray:
     return np.exp(deployed.answer([Text(row["id"], row["text"], row["pair"]) for row in texts]))
 
 
-@without_openvino
-def test_a_run_without_the_extra_says_what_to_install(records, root, tmp_path, capsys):
-    record = records["full+ov"]
-    assert (record.status, record.reason) == (
-        "skipped",
-        'OpenVINO is not installed: pip install "electralab[openvino]"',
-    )
-    asked = ["export", str(root / "runs" / "full"), "--to", "openvino", "--out", str(tmp_path / "out")]
-    assert main(asked) == 1
-    assert capsys.readouterr().err == 'electralab: OpenVINO is not installed: pip install "electralab[openvino]"\n'
-    assert not (tmp_path / "out").exists()
-
-
-@needs_openvino
 def test_the_answers_are_those_of_the_record(records, root, task):
     folder = root / "runs" / "full+ov"
     rows = predictions(folder)
@@ -79,7 +64,6 @@ def test_the_answers_are_those_of_the_record(records, root, task):
     assert records["full+ov"].metrics["calibration_rows"] == 64
 
 
-@needs_openvino
 def test_layers_and_bytes_are_those_of_the_files(records, root):
     folder, metrics = root / "runs" / "full+ov" / "model", records["full+ov"].metrics
     assert metrics["quantized_layers"] == metrics["expected_layers"] == DENSE + 1
@@ -103,7 +87,6 @@ def test_layers_and_bytes_are_those_of_the_files(records, root):
     assert float(layers["encoder.layers.0.intermediate"]["rounding_error"]) < 0.03
 
 
-@needs_openvino
 @pytest.mark.parametrize("scope", ["linear", "published"])
 def test_scopes(scope, encoder, task, tmp_path):
     link = {"kind": "openvino_int8", "scope": scope, "calibration_rows": 20}
@@ -112,7 +95,6 @@ def test_scopes(scope, encoder, task, tmp_path):
     assert record.metrics["quantized_layers"] == {"linear": DENSE, "published": 4}[scope]
 
 
-@needs_openvino
 @pytest.mark.parametrize("chain", ["full", "full+ov"])
 def test_an_exported_graph_answers_as_the_run(chain, records, root, task, tmp_path):
     source = root / "runs" / chain
@@ -121,7 +103,6 @@ def test_an_exported_graph_answers_as_the_run(chain, records, root, task, tmp_pa
     np.testing.assert_allclose(answers(tmp_path / "out", task), wanted, atol=1e-4)
 
 
-@needs_openvino
 def test_a_damaged_graph_is_one_line(tmp_path):
     from electralab.deploy.graphs import OpenvinoGraph
 
