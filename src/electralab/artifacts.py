@@ -5,6 +5,7 @@ Light: it knows files and checksums; `methods/opening.py` makes models of them.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any, Literal
 
@@ -112,6 +113,13 @@ def read_manifest(path: Path) -> Manifest:
         raise UserError(f"{path} is not the manifest of an artifact ({key}: {first['msg']}): {remedy}") from None
     check_files(path.parent, manifest.files, path, remedy)
     return manifest
+
+
+def copy_beside(source: Path, target: Path, *but: str) -> None:
+    """Copy the files of an artifact into another's folder, without its manifest and those that are written anew."""
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name not in (MANIFEST, *but):
+            shutil.copyfile(path, target / path.name)
 
 
 def weights_in(folder: Path) -> list[Path]:

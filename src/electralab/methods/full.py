@@ -10,19 +10,18 @@ from torch import nn
 
 from electralab.artifacts import Left, Reads
 from electralab.config import FullFinetuning, LinearProbe, PruneFull
-from electralab.data.example import Example
 from electralab.electra.encoder import Encoder
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
 from electralab.finetune.encoder.classifier import Classifier, with_dropout
 from electralab.finetune.encoder.huggingface import save_classifier
 from electralab.finetune.encoder.start import refuse_answers, starting_encoder
-from electralab.finetune.examples import EncodedExamples, encode_examples
+from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.inference import inference_seconds
 from electralab.finetune.objective import Objective, objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.job import Job, Outcome
-from electralab.methods.training import Kept, train, unit_scores
+from electralab.methods.training import Kept, ReadsTexts, train, unit_scores
 from electralab.model_files import copy_tokenizer
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
@@ -51,7 +50,7 @@ def run(job: Job) -> Outcome:
     return train(job, settings, WholeEncoder(job, settings, encoder, source, text_encoder, objective))
 
 
-class WholeEncoder:
+class WholeEncoder(ReadsTexts):
     """Our own encoder with a head; every parameter is trained, or those of the head."""
 
     def __init__(
@@ -63,12 +62,8 @@ class WholeEncoder:
         tokenizer: TextEncoder,
         objective: Objective,
     ) -> None:
-        self.job, self.settings, self.encoder, self.source = job, settings, encoder, source
-        self.text_encoder, self.tokenizer, self.objective = tokenizer, tokenizer.checksum, objective
-
-    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
-        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
-        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
+        super().__init__(settings, tokenizer)
+        self.job, self.settings, self.encoder, self.source, self.objective = job, settings, encoder, source, objective
 
     def fresh(self, _: int) -> Classifier:
         """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 
-from electralab.artifacts import Left, read_manifest
+from electralab.artifacts import Left, copy_beside, read_manifest
 from electralab.config import Half
 from electralab.errors import RunFailed, Unsuitable
 from electralab.files import read_json, staged_folder, write_json
 from electralab.methods.job import Job, Outcome
 from electralab.methods.opening import derived
 from electralab.model_files import CONFIG
-from electralab.names import MANIFEST
 from electralab.speed.bf16 import multiplies_bf16
 
 DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
@@ -39,11 +37,10 @@ def run(job: Job) -> Outcome:
     torch.set_num_threads(job.threads)
     source, manifest = job.start.parent, read_manifest(job.start)
     with staged_folder(job.artifact) as staging:
-        for path in sorted(source.iterdir()):
-            if path.suffix == ".safetensors":
-                _halve(path, staging / path.name, DTYPES[settings.storage], job.spec.title)
-            elif path.is_file() and path.name != MANIFEST:
-                shutil.copyfile(path, staging / path.name)
+        weights = sorted(source.glob("*.safetensors"))
+        copy_beside(source, staging, *(path.name for path in weights))
+        for path in weights:
+            _halve(path, staging / path.name, DTYPES[settings.storage], job.spec.title)
         # What `transformers` and `opening` compute in. With fp32 they unpack the weights, since most CPUs compute in
         # 16 bits slowly, and less exactly.
         write_json(staging / CONFIG, read_json(source / CONFIG) | {"dtype": COMPUTED[settings.compute]})

@@ -15,7 +15,7 @@ from electralab.data.example import Example
 from electralab.data.tasks import TaskData
 from electralab.files import read_json
 from electralab.finetune.evaluation import MISMATCHED, without_test
-from electralab.finetune.examples import EncodedExamples, sample_examples, swapped_pairs
+from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples, swapped_pairs
 from electralab.finetune.inference import TIMED_ROWS
 from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats, task_metrics
@@ -25,6 +25,7 @@ from electralab.methods.job import Job, Outcome
 from electralab.methods.tuning import Tuned, train_best
 from electralab.names import EPOCH_SCORE
 from electralab.records import peak_bytes
+from electralab.tokens.tokenizer import TextEncoder
 
 
 class Kept(NamedTuple):
@@ -50,6 +51,22 @@ class Approach(Protocol):
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples, /) -> Kept:
         """Write what is worth keeping of a trained model, and time it on some rows of the validation split."""
+
+
+class ReadsTexts:
+    """What approaches share whose model reads token ids of texts.
+
+    Args:
+        settings: how long a row may be.
+        text_encoder: of the model.
+    """
+
+    def __init__(self, settings: Training, text_encoder: TextEncoder) -> None:
+        self.text_encoder, self.tokenizer, self._max_length = text_encoder, text_encoder.checksum, settings.max_length
+
+    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
+        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
+        return encode_examples(examples, self.text_encoder, self._max_length, regression)
 
 
 def train(job: Job, settings: Training, approach: Approach) -> Outcome:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
-from electralab.artifacts import Left, read_manifest
+from electralab.artifacts import Left, copy_beside, read_manifest
 from electralab.config import TrimVocabulary
 from electralab.data.example import Example
 from electralab.data.models import DECODERS
@@ -21,7 +20,6 @@ from electralab.files import read_json, staged_folder, write_json, write_text
 from electralab.methods.job import Job, Outcome
 from electralab.methods.opening import derived
 from electralab.model_files import CONFIG, TOKENIZER, TOKENIZER_CONFIG, VOCABULARY, WEIGHTS
-from electralab.names import MANIFEST
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 WORD_EMBEDDINGS = ".embeddings.word_embeddings.weight"
@@ -60,9 +58,7 @@ def run(job: Job) -> Outcome:
     kept = sorted(id_ for id_ in vocabulary.tokens if id_ in vocabulary.always or used[id_] >= settings.min_count)
     new_ids = {old: new for new, old in enumerate(kept)}
     with staged_folder(job.artifact) as staging:
-        for path in sorted(source.iterdir()):
-            if path.is_file() and path.name not in (MANIFEST, WEIGHTS):
-                shutil.copyfile(path, staging / path.name)
+        copy_beside(source, staging, WEIGHTS)
         weights[name] = weights[name][torch.tensor(kept)].clone()
         save_file(weights, staging / WEIGHTS, metadata={"format": "pt"})
         ids = {key: new_ids[value] for key, value in token_ids(config).items()}

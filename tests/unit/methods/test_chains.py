@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -41,21 +39,6 @@ with torch.no_grad():
     logits = model(**tokenizer(texts, truncation=True, padding=True, return_tensors="pt")).logits
 print(json.dumps([{"label": labels[row.argmax()], "score": row.softmax(-1).max().item()} for row in logits]))
 """
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("chains")
-
-
-@pytest.fixture(scope="module")
-def task(root: Path) -> Path:
-    return write_task(root / "words")
-
-
-@pytest.fixture(scope="module")
-def encoder(root: Path) -> Path:
-    return fetched(root, "encoder")
 
 
 def same_answers(rows: list[dict[str, str]], answers: list[dict[str, object]]) -> None:

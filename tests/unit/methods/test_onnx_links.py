@@ -44,21 +44,6 @@ DENSE = 9  # of the test's encoder of two layers: four a layer, and a projection
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("onnx")
-
-
-@pytest.fixture(scope="module")
-def task(root: Path) -> Path:
-    return write_task(root / "words")
-
-
-@pytest.fixture(scope="module")
-def encoder(root: Path) -> Path:
-    return fetched(root, "encoder")
-
-
-@pytest.fixture(scope="module")
 def full(root: Path, task: Path, encoder: Path) -> Path:
     """The folder of a fine-tuned model."""
     run_chain(root / "runs", task, encoder, full=FULL)

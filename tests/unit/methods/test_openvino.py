@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from chains import fetched, predictions, run_chain
-from finetune_task import write_task
+from chains import predictions, run_chain
 from safetensors.torch import load_file
 
 from electralab.cli import main
@@ -25,21 +24,6 @@ FULL = {
 DENSE = 9
 installed = importlib.util.find_spec("openvino") is not None and importlib.util.find_spec("nncf") is not None
 pytestmark = pytest.mark.skipif(not installed, reason="the extra `openvino` is not installed")
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("openvino")
-
-
-@pytest.fixture(scope="module")
-def task(root: Path) -> Path:
-    return write_task(root / "words")
-
-
-@pytest.fixture(scope="module")
-def encoder(root: Path) -> Path:
-    return fetched(root, "encoder")
 
 
 @pytest.fixture(scope="module")

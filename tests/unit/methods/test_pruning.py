@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from chains import asked, fetched, predictions, run_chain
+from chains import asked, predictions, run_chain
 from finetune_task import write_task
 from onnx import numpy_helper
 from safetensors.torch import load_file
@@ -41,21 +41,6 @@ from transformers import pipeline
 folder, texts = json.load(sys.stdin)
 print(json.dumps(pipeline("text-classification", folder)(texts, truncation=True)))
 """
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("pruning")
-
-
-@pytest.fixture(scope="module")
-def task(root: Path) -> Path:
-    return write_task(root / "words")
-
-
-@pytest.fixture(scope="module")
-def encoder(root: Path) -> Path:
-    return fetched(root, "encoder")
 
 
 @pytest.fixture(scope="module")

@@ -40,12 +40,14 @@ class PruneAsYouTune(Taught, Training):
     teacher_recipe: Literal["fixed", "as_published"] = Field(
         "fixed",
         description="`fixed`: the run that `teacher` names; `as_published`: a copy of the model before fine-tuning "
-        "under a head that nothing has trained (Prune As You Tune), whatever `teacher` says.",
+        "under a head that nothing has trained (Prune As You Tune).",
     )
 
     @model_validator(mode="after")
-    def _some_time(self) -> Self:
-        """Pruning needs steps."""
+    def _fits(self) -> Self:
+        """Pruning needs steps, and there is one teacher."""
         if self.prune_from >= self.prune_until:
             raise ValueError("prune_from must be before prune_until")
+        if self.teacher and self.teacher_recipe == "as_published":
+            raise ValueError("teacher_recipe as_published has a teacher of its own: leave teacher out")
         return self

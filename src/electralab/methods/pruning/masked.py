@@ -8,10 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from electralab.config import Pruning
-from electralab.finetune.distillation import Teacher
 from electralab.finetune.encoder.classifier import Classifier
-from electralab.finetune.examples import LabelledBatch
-from electralab.finetune.objective import Objective
 from electralab.methods.pruning.masks import Dense, Masks, choose
 
 PARTS = ("query", "key", "value")  # of the one matrix that our encoder has
@@ -24,17 +21,11 @@ class MaskedClassifier(Classifier):
         super().__init__(*arguments, **options)
         self.masks: Masks = {}  # by the parameter's name
         self._pairs: list[tuple[nn.Parameter, Tensor]] = []
-        self.teacher: Teacher | None = None
 
     def keep_zero(self, masks: Masks) -> None:
         """Set to zero what masks leave out, from now on."""
         self.masks, self._pairs = masks, []
         self.after_update(0)
-
-    def loss(self, objective: Objective, logits: Tensor, batch: LabelledBatch) -> Tensor:
-        """With what a teacher says, if there is one."""
-        own = super().loss(objective, logits, batch)
-        return own if self.teacher is None else self.teacher.loss(own, objective, logits, batch)
 
     def after_update(self, step: int) -> None:  # noqa: ARG002
         """Zero again what the optimizer moved."""

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from electralab.methods.pruning.masks import smallest_go
+
 PRUNED = -1.0  # the score of what is zero already, which comes first again
 
 
@@ -46,11 +48,11 @@ class MaskedLora(nn.Module):
         if structure == "columns":
             scores = self.merged().norm(dim=0)
             scores[~self.mask.any(dim=0)] = PRUNED
-            self.mask &= _largest(scores, sparsity)[None, :]
+            self.mask &= smallest_go(scores, sparsity)[None, :]
         else:
             scores = self.merged().abs()
             scores[~self.mask] = PRUNED
-            self.mask &= _largest(scores, sparsity)
+            self.mask &= smallest_go(scores, sparsity)
 
     @torch.no_grad()
     def as_linear(self) -> nn.Linear:
@@ -59,9 +61,3 @@ class MaskedLora(nn.Module):
         layer.weight.copy_(self.merged())
         layer.bias.copy_(self.bias)
         return layer
-
-
-def _largest(scores: Tensor, sparsity: float) -> Tensor:
-    kept = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
-    kept[scores.flatten().argsort(stable=True)[: round(sparsity * scores.numel())]] = False
-    return kept.view(scores.shape)

@@ -52,8 +52,8 @@ def choose(
     if settings.structure == "2:4":
         return {name: two_of_four(score) for name, score in scores.items() if score.dim() == 2}
     if settings.among == "layer":
-        return {name: _smallest_go(score, settings.sparsity) for name, score in scores.items()}
-    together = _smallest_go(torch.cat([score.flatten() for score in scores.values()]), settings.sparsity)
+        return {name: smallest_go(score, settings.sparsity) for name, score in scores.items()}
+    together = smallest_go(torch.cat([score.flatten() for score in scores.values()]), settings.sparsity)
     parts = torch.split(together, [score.numel() for score in scores.values()])
     return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts)}
 
@@ -87,16 +87,16 @@ def _structured(name: str, layer: Dense, settings: Pruning) -> Masks:
     """Whole rows or columns; of biases, which have neither, the smallest, as efficient ELECTRA does."""
     norm = 1 if settings.criterion == "l1" else 2
     rows = settings.structure == "rows"
-    kept = _smallest_go(layer.weight.detach().float().norm(norm, dim=1 if rows else 0), settings.sparsity)
+    kept = smallest_go(layer.weight.detach().float().norm(norm, dim=1 if rows else 0), settings.sparsity)
     mask = kept[:, None] if rows else kept[None, :]
     masks = {f"{name}.weight": mask.expand(layer.weight.shape).clone()}
     if layer.bias is not None:
-        masks[f"{name}.bias"] = _smallest_go(layer.bias.detach().abs(), settings.sparsity)
+        masks[f"{name}.bias"] = smallest_go(layer.bias.detach().abs(), settings.sparsity)
     return masks
 
 
-def _smallest_go(scores: Tensor, sparsity: float) -> Tensor:
+def smallest_go(scores: Tensor, sparsity: float) -> Tensor:
     """True but for the share of smallest scores; of equal ones the first go."""
-    kept = torch.ones(scores.numel(), dtype=torch.bool)
+    kept = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
     kept[scores.flatten().argsort(stable=True)[: round(sparsity * scores.numel())]] = False
     return kept.view(scores.shape)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from electralab.artifacts import Left, Manifest, read_manifest
+from electralab.artifacts import Left, Manifest, copy_beside, read_manifest
 from electralab.config import CALIBRATED, Prune
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
@@ -21,7 +20,6 @@ from electralab.methods.pruning.moments import input_moments
 from electralab.methods.pruning.sparsegpt import sparsegpt
 from electralab.methods.pruning.sparsity import WEIGHT, counted, dense_layers
 from electralab.model_files import WEIGHTS
-from electralab.names import MANIFEST
 
 
 def run(job: Job) -> Outcome:
@@ -42,9 +40,7 @@ def run(job: Job) -> Outcome:
     for name, mask in masks.items():
         state[name].mul_(mask)
     with staged_folder(job.artifact) as staging:
-        for path in sorted(source.iterdir()):
-            if path.is_file() and path.name not in (MANIFEST, WEIGHTS):
-                shutil.copyfile(path, staging / path.name)
+        copy_beside(source, staging, WEIGHTS)
         save_file(state, staging / WEIGHTS, metadata={"format": "pt"})
     outcome = derived(job, Left(form="huggingface", reads=manifest.reads), [])
     outcome.metrics.update(counted(job.artifact, list(masks)))

@@ -8,20 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from electralab.artifacts import Left, Reads
 from electralab.config import PruneAsYouTune
-from electralab.data.example import Example
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
 from electralab.finetune.distillation import Teacher
 from electralab.finetune.encoder.classifier import Classifier, with_dropout
 from electralab.finetune.encoder.huggingface import save_classifier
 from electralab.finetune.encoder.start import refuse_answers, starting_encoder
-from electralab.finetune.examples import EncodedExamples, LabelledBatch, encode_examples
+from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.loop import predict
-from electralab.finetune.objective import Objective, objective_of
+from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.full import whole_model
 from electralab.methods.job import Job, Outcome
@@ -29,7 +28,7 @@ from electralab.methods.pruning.masked_lora import MaskedLora
 from electralab.methods.pruning.schedule import prunings
 from electralab.methods.pruning.sparsity import counted
 from electralab.methods.teacher import read_teacher, teacher_checksum
-from electralab.methods.training import Kept, train, unit_scores
+from electralab.methods.training import Kept, ReadsTexts, train, unit_scores
 from electralab.model_files import copy_tokenizer
 from electralab.speed.onednn import use_onednn
 from electralab.tokens.tokenizer import load_tokenizer
@@ -56,7 +55,6 @@ class LoraClassifier(Classifier):
 
     schedule: dict[int, float]
     structure: str
-    teacher: Teacher | None = None
 
     def add_updates(self, settings: PruneAsYouTune) -> None:
         """Put an update over every dense layer of the encoder."""
@@ -67,11 +65,6 @@ class LoraClassifier(Classifier):
                 parent, _, own = name.rpartition(".")
                 masked = MaskedLora(layer, settings.rank, scale, parts=3 if own == "qkv" else 1)
                 setattr(self.encoder.get_submodule(parent), own, masked)
-
-    def loss(self, objective: Objective, logits: Tensor, batch: LabelledBatch) -> Tensor:
-        """With what the teacher says."""
-        own = super().loss(objective, logits, batch)
-        return own if self.teacher is None else self.teacher.loss(own, objective, logits, batch)
 
     def after_update(self, step: int) -> None:
         """Prune where it is time."""
@@ -96,14 +89,13 @@ class LoraClassifier(Classifier):
         return copied
 
 
-class PrunedWhileTuned:
+class PrunedWhileTuned(ReadsTexts):
     """See `training.Approach`."""
 
     def __init__(self, job: Job, settings: PruneAsYouTune) -> None:
         assert job.tokenizer is not None, "every encoder has one"
+        super().__init__(settings, load_tokenizer(job.tokenizer))
         self.job, self.settings = job, settings
-        self.text_encoder = load_tokenizer(job.tokenizer)
-        self.tokenizer = self.text_encoder.checksum
         self.encoder, self.source = starting_encoder(job.spec, self.text_encoder, job.start)
         self.objective = objective_of(job.data, settings)
         as_published = settings.teacher_recipe == "as_published"
@@ -115,10 +107,6 @@ class PrunedWhileTuned:
         model = Classifier(with_dropout(self.encoder, 0.0), self.objective.outputs, "cls", 0.0)
         model.eval().requires_grad_(False).to(self.job.device)
         return Teacher(model, self.objective, self.settings.distillation_alpha, self.settings.temperature)
-
-    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
-        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
-        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
 
     def fresh(self, steps: int) -> LoraClassifier:
         """A copy of the encoder with updates, a head and a dropout stream that depend on the seed alone."""

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 
 from electralab.artifacts import Left, Reads
 from electralab.config import Recover
-from electralab.data.example import Example
 from electralab.electra.convert import write_model
 from electralab.errors import Unsuitable
 from electralab.files import read_json, staged_folder
+from electralab.finetune.encoder.huggingface import rescale_output
 from electralab.finetune.encoder.start import refuse_answers
-from electralab.finetune.examples import EncodedExamples, encode_examples
-from electralab.finetune.objective import Regression, objective_of
+from electralab.finetune.examples import EncodedExamples
+from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.continued import finetuned_encoder
 from electralab.methods.full import whole_model
@@ -20,7 +21,7 @@ from electralab.methods.job import Job, Outcome
 from electralab.methods.pruning.masked import MaskedClassifier, zero_masks
 from electralab.methods.pruning.sparsity import counted
 from electralab.methods.teacher import read_teacher, teacher_checksum
-from electralab.methods.training import Kept, train, unit_scores
+from electralab.methods.training import Kept, ReadsTexts, train, unit_scores
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
 from electralab.tokens.tokenizer import load_tokenizer
 
@@ -42,7 +43,7 @@ def run(job: Job) -> Outcome:
     return outcome
 
 
-class Recovering:
+class Recovering(ReadsTexts):
     """A fine-tuned encoder that is trained on; see `training.Approach`."""
 
     def __init__(self, job: Job, settings: Recover) -> None:
@@ -50,13 +51,8 @@ class Recovering:
         self.objective = objective_of(job.data, settings)
         self.before = finetuned_encoder(job, settings)
         self.source = self.before.source
-        self.text_encoder = load_tokenizer(self.before.folder / TOKENIZER)
-        self.tokenizer = self.text_encoder.checksum
+        super().__init__(settings, load_tokenizer(self.before.folder / TOKENIZER))
         self.teacher = read_teacher(job, settings, self.tokenizer)
-
-    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
-        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
-        return encode_examples(examples, self.text_encoder, self.settings.max_length, regression)
 
     def fresh(self, _: int) -> MaskedClassifier:
         """The fine-tuned model, whose zeros will stay."""
@@ -69,11 +65,9 @@ class Recovering:
         """A folder of the same architecture, and what of it is zero."""
         assert isinstance(model, MaskedClassifier)
         reads = unit_scores(reads).model_copy(update={"pooling": self.before.reads.pooling})
-        state = self.before.state(model.encoder, model.head)
-        if isinstance(self.objective, Regression):  # the folder answers in the task's own scores
-            last = "classifier.out_proj" if "classifier.out_proj.weight" in state else "classifier"
-            state[f"{last}.weight"] = state[f"{last}.weight"] * self.objective.scale
-            state[f"{last}.bias"] = state[f"{last}.bias"] * self.objective.scale + self.objective.offset
+        head = deepcopy(model.head)
+        rescale_output(head, self.objective)
+        state = self.before.state(model.encoder, head)
         with staged_folder(folder) as staging:
             write_model(staging, read_json(self.before.folder / CONFIG) | {"dtype": "float32"}, state)
             copy_tokenizer(self.before.folder, staging, reads.max_length)

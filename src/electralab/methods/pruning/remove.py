@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 from typing import NamedTuple
 
 import onnx
 import torch
 from safetensors.torch import load_file, save_file
 
-from electralab.artifacts import Left, Reads, read_manifest
+from electralab.artifacts import Left, Reads, copy_beside, read_manifest
 from electralab.config import Remove, RemoveHeads
 from electralab.data.models import DECODERS
 from electralab.errors import Unsuitable
@@ -23,7 +22,6 @@ from electralab.methods.pruning.huggingface_files import smaller_config, smaller
 from electralab.methods.pruning.removal import Kept, choose, layers_of, shrunken
 from electralab.methods.quantization.onnx_link import encoded_rows, logit_error, write_graph
 from electralab.model_files import CONFIG, WEIGHTS, copy_tokenizer
-from electralab.names import MANIFEST
 
 
 class Counts(NamedTuple):
@@ -99,7 +97,7 @@ def _leave_folder(job: Job, reads: Reads, kept: list[Kept], gone: list[int]) -> 
     config, weights = read_json(source / CONFIG), load_file(source / WEIGHTS)
     smaller = smaller_weights(weights, config["model_type"], [of_layer.neurons for of_layer in kept], gone)
     with staged_folder(job.artifact) as staging:
-        _copy_others(source, staging)
+        copy_beside(source, staging, WEIGHTS, CONFIG)
         save_file(smaller, staging / WEIGHTS, metadata={"format": "pt"})
         layers = len(kept) - len(set(gone))
         write_json(staging / CONFIG, smaller_config(config, len(kept[0].neurons), layers))
@@ -107,12 +105,6 @@ def _leave_folder(job: Job, reads: Reads, kept: list[Kept], gone: list[int]) -> 
     before, after = (sum(tensor.numel() for tensor in held.values()) for held in (weights, smaller))
     outcome.metrics["parameters_before"] = float(outcome.parameters["total"] + before - after)
     return outcome
-
-
-def _copy_others(source: Path, target: Path) -> None:
-    for path in sorted(source.iterdir()):
-        if path.is_file() and path.name not in (MANIFEST, WEIGHTS, CONFIG):
-            shutil.copyfile(path, target / path.name)
 
 
 def _leave_graph(job: Job, reads: Reads, network: PlainEncoder, smaller: PlainEncoder) -> Outcome:

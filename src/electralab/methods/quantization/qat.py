@@ -25,7 +25,7 @@ from electralab.files import read_json, staged_folder, write_json
 from electralab.finetune.encoder.classifier import Classifier, HuggingFaceHead, with_dropout
 from electralab.finetune.encoder.huggingface import label_names
 from electralab.finetune.encoder.start import refuse_answers, starting_encoder
-from electralab.finetune.examples import EncodedExamples, encode_examples
+from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.inference import inference_seconds
 from electralab.finetune.loop import predict
 from electralab.finetune.metrics import Floats
@@ -39,7 +39,7 @@ from electralab.methods.quantization.fake import error_seen, fake_quantize, fake
 from electralab.methods.quantization.onnx_link import write_graph
 from electralab.methods.quantization.qdq import insert_rounding
 from electralab.methods.quantization.scope import layers_in_scope
-from electralab.methods.training import Kept, train
+from electralab.methods.training import Kept, ReadsTexts, train
 from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
 from electralab.tokens.tokenizer import load_tokenizer
 
@@ -67,7 +67,7 @@ def run(job: Job) -> Outcome:
     return replace(outcome, answer=answer)
 
 
-class Rounded:
+class Rounded(ReadsTexts):
     """A classifier whose layers in scope are fake-quantized; see `training.Approach`."""
 
     def __init__(self, job: Job, settings: Qat) -> None:
@@ -81,12 +81,7 @@ class Rounded:
             assert job.tokenizer is not None, "every encoder has one"
             self._tokenizer_folder = job.tokenizer.parent
             self._encoder, self.source = starting_encoder(job.spec, load_tokenizer(job.tokenizer), job.start)
-        self._text_encoder = load_tokenizer(self._tokenizer_folder / TOKENIZER)
-        self.tokenizer = self._text_encoder.checksum
-
-    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
-        """`[CLS] text [SEP]` or `[CLS] text [SEP] pair [SEP]`."""
-        return encode_examples(examples, self._text_encoder, self.settings.max_length, regression)
+        super().__init__(settings, load_tokenizer(self._tokenizer_folder / TOKENIZER))
 
     def fresh(self, _: int) -> Classifier:
         """The classifier that `full` would train, or the fine-tuned one, with its layers in scope fake-quantized."""
