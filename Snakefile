@@ -53,6 +53,7 @@ include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/run.smk"
 include: "workflow/rules/search.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
 
 

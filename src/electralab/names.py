@@ -115,6 +115,11 @@ def artifact_in(folder: str) -> str:
     return f"{folder}/model/manifest.json"
 
 
+def benchmark_record(benchmark: str) -> str:
+    """What a benchmark writes."""
+    return f"artifacts/benchmarks/{benchmark}/benchmark.json"
+
+
 def search_result(search: str) -> str:
     """What a search writes last."""
     return f"artifacts/searches/{search}/search.json"

@@ -41,6 +41,7 @@ def used(experiment: Experiment) -> Experiment:
     corpora |= {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}
     parts = {
         "searches": searches,
+        "benchmarks": _only(experiment.benchmarks, run.benchmarks),
         "methods": _only(experiment.methods, named),
         "grids": grids,
         "tasks": tasks,
