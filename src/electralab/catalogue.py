@@ -209,6 +209,7 @@ DETAILS: dict[str, str] = {
     "curves": "held-out evaluations during pretraining, a row an evaluation",
     "comparisons": "every two arms of a task (a model with a method): their difference, paired over seeds and rows",
     "searches": "the trials of searches",
+    "benchmarks": "benchmarks, a row a variant and workload: seconds, how many times faster, memory",
     "quantization_layers": "every layer of quantized models: bits, bytes, rounding error, a row a layer and seed",
     "confusions": "confusion matrices of classifications, a row a cell",
 }

@@ -248,7 +248,7 @@ def _collect(options: argparse.Namespace) -> None:
     from electralab.report.collect import collect
     from electralab.report.sources import read_sources
 
-    collect(read_sources(options.records, options.searches, options.tasks), options.results)
+    collect(read_sources(options.records, options.searches, options.tasks, options.benchmarks), options.results)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -405,6 +405,7 @@ def _parser() -> argparse.ArgumentParser:
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")
     add("--searches", nargs="*", default=[], help="results of searches")
+    add("--benchmarks", nargs="*", default=[], help="records of benchmarks")
     add("--tasks", nargs="*", default=[], help="manifests of the tasks, which name their classes")
     add("--results", help="folder of the results, with the name of the experiment")
 

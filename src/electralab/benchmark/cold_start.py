@@ -51,10 +51,9 @@ def first_answers(
 
 
 def empty_process_bytes() -> int:
-    """The most memory of a process of this interpreter that does nothing."""
-    program = "import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    said = subprocess.run([sys.executable, "-S", "-c", program], check=True, capture_output=True, text=True).stdout
-    return int(said) * (1 if sys.platform == "darwin" else 1024)
+    """The most memory of a process of this interpreter that imports nothing."""
+    run = [sys.executable, "-m", "electralab.benchmark.trackers.memory"]
+    return int(subprocess.run(run, check=True, capture_output=True, text=True).stdout)
 
 
 def _first_answer(arm: Arm, texts: Texts, threads: int, device: str) -> tuple[float, int]:

@@ -70,6 +70,11 @@ def run_benchmark(name: str, settings: Benchmark, subject: Subject, device: str,
     return record
 
 
+def lock_of(device: str) -> Path:
+    """The file whose lock a benchmark holds."""
+    return Path(tempfile.gettempdir()) / f"electralab-{os.getuid()}" / f"benchmark-{device.replace(':', '-')}.lock"
+
+
 @contextmanager
 def _alone(device: str) -> Iterator[None]:
     """Hold the device for one benchmark of this user's: two would time each other.
@@ -77,9 +82,8 @@ def _alone(device: str) -> Iterator[None]:
     Raises:
         UserError: another one runs.
     """
-    path = Path(tempfile.gettempdir()) / f"electralab-{os.getuid()}" / f"benchmark-{device.replace(':', '-')}.lock"
     try:
-        lock = locked(path, wait=False)
+        lock = locked(lock_of(device), wait=False)
     except BlockingIOError:
         raise UserError(
             f"another benchmark runs on {device} of this machine, and the two would time each other: wait for it"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import sys
 import time
 from collections.abc import Callable
@@ -19,10 +18,11 @@ import numpy as np
 
 from electralab.benchmark.backends import open_backend
 from electralab.benchmark.models import Batch, Model, fixed_batch, task_batches
+from electralab.benchmark.trackers.memory import high_water
 from electralab.deploy.texts import Text
 from electralab.errors import Unsuitable, UserError
 
-HIGH_WATER = Path("/proc/self/clear_refs")
+CLEAR = Path("/proc/self/clear_refs")
 Told = dict[str, Any]
 
 
@@ -85,14 +85,14 @@ class Worker:
 
             torch.cuda.reset_peak_memory_stats()
         try:
-            HIGH_WATER.write_text("5")
+            CLEAR.write_text("5")
         except OSError:
             return {"forgotten": False}
         return {"forgotten": True}
 
     def peak(self) -> Told:
         """The most memory so far, in bytes: of the process, and of what PyTorch allocated on a GPU."""
-        found: Told = {"rss": _high_water()}
+        found: Told = {"rss": high_water()}
         if self._cuda:
             import torch
 
@@ -132,15 +132,6 @@ def _attempt(command: Callable[..., Told], told: Told) -> Told:
 def _tell(answers: IO[str], told: Told) -> None:
     answers.write(json.dumps(told) + "\n")
     answers.flush()
-
-
-def _high_water() -> int:
-    """VmHWM, which `forget_peak` resets; where there is no /proc, the most since the process began."""
-    try:
-        lines = Path("/proc/self/status").read_text().splitlines()
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 if __name__ == "__main__":

@@ -13,14 +13,20 @@ from electralab.report.flatten import IDENTITY
 
 @dataclass(frozen=True)
 class Sources:
-    """Run records by path, results of searches (`search.json`), and the manifests of the tasks that runs are of."""
+    """Run records by path, results of searches (`search.json`), manifests of the tasks that runs are of, benchmarks."""
 
     records: Mapping[Path, RunRecord]
     searches: Sequence[Path] = ()
     tasks: Sequence[Path] = ()
+    benchmarks: Sequence[Path] = ()
 
 
-def read_sources(records: Sequence[Path], searches: Sequence[Path] = (), tasks: Sequence[Path] = ()) -> Sources:
+def read_sources(
+    records: Sequence[Path],
+    searches: Sequence[Path] = (),
+    tasks: Sequence[Path] = (),
+    benchmarks: Sequence[Path] = (),
+) -> Sources:
     """Read run records.
 
     Raises:
@@ -36,4 +42,4 @@ def read_sources(records: Sequence[Path], searches: Sequence[Path] = (), tasks: 
             raise UserError(f"{path} and {first[identity]} are records of the same run: give only one of them")
         first[identity] = path
         found[path] = record
-    return Sources(found, searches, tasks)
+    return Sources(found, searches, tasks, benchmarks)
