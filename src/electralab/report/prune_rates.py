@@ -79,8 +79,8 @@ def _names(firsts: list[Line]) -> dict[tuple[Any, ...], str]:
 
 
 def published_rates(published: pd.DataFrame, runs: Runs, task: str) -> list[PublishedRates]:
-    """Published methods with scores of the same GLUE task and metric at two rates or more."""
-    rows = published[published["task_id"].eq(runs.glue(task) or "none") & published["metric"].eq(runs.metric(task))]
+    """Published methods with scores of the same task and metric at two rates or more."""
+    rows = published[published["task_id"].eq(runs.glue(task) or task) & published["metric"].eq(runs.metric(task))]
     rows = rows[rows["split"].eq("validation") & rows["statistic"].eq("score") & rows["sparsity"].notna()]
     found = []
     for _, own in rows.groupby(["system", "model", "method_kind"], sort=False):
