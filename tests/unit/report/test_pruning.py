@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from report_compressed_experiment import compressed_study
 from report_experiment import MINILM, Builder, collected
-from report_made import Made, check_files, check_layout, drawn, runs_of
+from report_made import Made, check_layout, drawn, runs_of
 from report_pruned_experiment import ENCODER, PARAMETERS, TASK, WOBBLE, pruned_study, removed, zeros
 from report_pruned_rates import whole_study
 from scipy import stats
@@ -271,7 +271,6 @@ def test_figure_has_a_line_a_chain_by_when_it_prunes_and_how_much(study: Builder
         assert {"full (dense)", "majority class", "TF-IDF + linear model"} <= set(lines)
         assert lines["full (dense)"].get_xdata()[0] == pytest.approx(0.82 + fmean(WOBBLE))
         check_layout(figure)
-    check_files("pruning", collected(study))
 
 
 def test_thirty_chains_are_legible(builder: Builder) -> None:
