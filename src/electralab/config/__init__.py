@@ -37,10 +37,10 @@ from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import (
     DynamicInt8,
     OpenvinoInt8,
-    Scope,
     StaticInt8,
     WeightOnlyInt4,
     WeightOnlyInt8,
+    WeightScope,
 )
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
@@ -140,7 +140,6 @@ __all__ = [
     "Remove",
     "RemoveHeads",
     "Role",
-    "Scope",
     "Search",
     "Shape",
     "StaticInt8",
@@ -155,6 +154,7 @@ __all__ = [
     "TrimVocabulary",
     "WeightOnlyInt4",
     "WeightOnlyInt8",
+    "WeightScope",
     "WholeTraining",
     "WordOrderTask",
     "check_chain",
