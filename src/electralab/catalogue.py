@@ -24,6 +24,7 @@ KINDS: dict[str, str] = {
     "decoder": "a decoder",
     "glue": "a GLUE task",
     "grid": "a grid over rank and alpha",
+    "prune_rates": "a method that prunes at several rates",
     "search": "a search",
     "two_protocols": "a method with one learning rate and the same method with several",
 } | {kind: f"`{kind}`" for kind in (*PRUNING, *STORED_SMALLER)}
@@ -107,6 +108,13 @@ TABLES: dict[str, Item] = {
         dense model every chain that does, with its share of zeros, its score, the paired difference to the dense model,
         and the bytes of its files before and after zlib.""",
     ),
+    "prune_rate": _item(
+        "Prune rate",
+        "prune_rates",
+        """Score against the share of weights that a method sets to zero: a row a rate, a column a method, each with its
+        interval, and the paired differences to the dense model. Published rates stand beside them where the task is
+        the same.""",
+    ),
     "methods": _item(
         "Methods",
         "finetuning",
@@ -176,11 +184,17 @@ FIGURES: dict[str, Item] = {
     ),
     "pruning": _item(
         "Pruning",
-        "prune prune_as_you_tune prune_full",
-        """Score against the share of zeros among the weights of the encoder's dense layers, a line from the lowest
-        sparsity of a method to its highest. Bars are 95 % intervals over seeds; hollow points are single seeds. Lines
-        across: the dense model, TF-IDF with a linear model, the majority class. Chains that only take structures out
-        have no zeros: they are in the table.""",
+        " ".join(PRUNING),
+        """Score of every chain that sets weights to zero or takes structures out: by when it does, then by the share
+        of what it prunes, the best of a share first. At the right that share, or the parameters that are left. Bars are
+        95 % intervals over seeds. Lines: the dense model, TF-IDF with a linear model, the majority class.""",
+    ),
+    "prune_rate": _item(
+        "Prune rate",
+        "prune_rates",
+        """Score against the share of weights that a method sets to zero, a line a method, for methods with two shares
+        or more. Bars are 95 % intervals over seeds; hollow points are published, of one seed, where the task is the
+        same. Lines across: the dense model, TF-IDF with a linear model, the majority class.""",
     ),
     "lora_grid": _item(
         "Rank and alpha",

@@ -151,6 +151,7 @@ class Plan:
             "adapter": any(isinstance(method, AdapterMethod | LinearProbe) for method in methods),
             "decoder": self._has_decoder(),
             "grid": any(grids),
+            "prune_rates": self._has_prune_rates(),
             "search": self.experiment.run.searches,
             "benchmark": self.experiment.run.benchmarks,
             "two_protocols": self._has_both_protocols(),
@@ -176,6 +177,17 @@ class Plan:
                 options = settings.model_copy(update={"learning_rates": []}).canonical()
                 several.setdefault((model, task, options), set()).add(len(settings.learning_rates) > 1)
         return any(len(found) == 2 for found in several.values())
+
+    def _has_prune_rates(self) -> bool:
+        """Whether a chain is run with several sparsities of its last pruning, its other options being equal."""
+        rates: dict[tuple[str, ...], set[float]] = {}
+        for model, task, chain, _ in self.finetuning_runs:
+            links = chain_links(chain)
+            settings = [self._settings(task, chain_name(links[: end + 1])) for end in range(len(links))]
+            told = [one.model_dump(mode="json") for one in settings]
+            if found := [options.pop("sparsity") for options in told if "sparsity" in options]:
+                rates.setdefault((model, task, *map(_json, told)), set()).add(found[-1])
+        return any(len(found) > 1 for found in rates.values())
 
     def _has_decoder(self) -> bool:
         """Whether a model is known to be a decoder before it is there: of such a package, or asked in context."""

@@ -364,6 +364,28 @@ def test_every_beginning_of_a_chain_is_a_run_of_its_own() -> None:
     assert chains == ["full", "full+half", "lora", "lora+merge", "lora+merge+half"]
 
 
+@pytest.mark.parametrize(
+    ("chains", "rates"),
+    [
+        ([["full", "half_zero"], ["full", "more_zero"]], True),  # .5 is the default, and is in no spec
+        ([["full", "half_zero", "recover"], ["full", "more_zero", "recover"]], True),
+        ([["full", "half_zero"], ["full", "wanda"]], False),
+        ([["full", "half_zero"], ["slow", "more_zero"]], False),
+    ],
+)
+def test_one_method_at_two_rates_has_a_table_and_a_figure(chains: list[list[str]], rates: bool) -> None:
+    def change(values: dict[str, Any]) -> None:
+        _with_chains(values)
+        more, wanda = {"kind": "prune", "sparsity": 0.65}, {"kind": "prune", "criterion": "wanda", "sparsity": 0.65}
+        values["methods"] |= {"half_zero": {"kind": "prune"}, "more_zero": more, "wanda": wanda}
+        values["methods"]["recover"] = {"kind": "recover"}
+        values["run"]["finetuning"][0]["chains"] = chains
+
+    found = plan(change)
+    assert ("prune_rate" in found.tables, "prune_rate" in found.figures) == (rates, rates)
+    assert "pruning" in found.tables and "pruning" in found.figures
+
+
 def test_a_link_reads_what_the_link_before_it_left_and_is_told_its_own_settings_alone() -> None:
     found = plan(_with_chains)
     assert found.run_inputs("minilm", "boolq", "lora+merge+half", 0) == {

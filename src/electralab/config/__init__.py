@@ -46,10 +46,10 @@ from electralab.config.methods.qat import Qat
 from electralab.config.methods.quantization import (
     DynamicInt8,
     OpenvinoInt8,
-    Scope,
     StaticInt8,
     WeightOnlyInt4,
     WeightOnlyInt8,
+    WeightScope,
 )
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Answers, Training
@@ -154,7 +154,6 @@ __all__ = [
     "Remove",
     "RemoveHeads",
     "Role",
-    "Scope",
     "Search",
     "Shape",
     "StaticInt8",
@@ -171,6 +170,7 @@ __all__ = [
     "Variant",
     "WeightOnlyInt4",
     "WeightOnlyInt8",
+    "WeightScope",
     "WholeTraining",
     "WordOrderTask",
     "check_chain",

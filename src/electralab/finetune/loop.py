@@ -18,7 +18,7 @@ from electralab.finetune.objective import Objective
 from electralab.finetune.optimizer import CLIP_NORM, build_optimizer, schedule_factor, set_learning_rate
 from electralab.finetune.trained_model import TrainedModel
 from electralab.progress import Progress
-from electralab.speed.bf16 import has_bf16
+from electralab.speed.bf16 import has_bf16, multiplies_bf16
 
 CHECK_LOSS_EVERY = 50  # steps: reading the loss of every step would stall a GPU
 REMEDY = "use a lower learning rate or a longer warm-up, and check that the pretrained model is sound"
@@ -56,6 +56,7 @@ def train_model(
         RunFailed: the loss is no longer a finite number.
     """
     optimizer = build_optimizer(model, learning_rate, settings)
+    in_bf16 = trains_in_bf16(settings, device)
     lengths = examples.lengths
     steps = settings.epochs * math.ceil(len(rows) / settings.batch_size)
     warmup_steps = int(settings.warmup_fraction * steps)
@@ -69,9 +70,8 @@ def train_model(
             for index, batch_rows in enumerate(batches):
                 factor = schedule_factor(settings.schedule, step, steps, warmup_steps)
                 set_learning_rate(optimizer, settings, step, factor)
-                unchecked.append(
-                    _training_step(model, objective, optimizer, examples.batch(batch_rows).to(device), step + 1)
-                )
+                batch = examples.batch(batch_rows).to(device)
+                unchecked.append(_training_step(model, objective, optimizer, batch, step + 1, in_bf16))
                 step += 1
                 if len(unchecked) == CHECK_LOSS_EVERY or index == len(batches) - 1:
                     total += _checked_sum(unchecked, step, steps, run)
@@ -82,6 +82,11 @@ def train_model(
                 model.train()
                 progress.pause()
     return settings.epochs * int(lengths[rows].sum())
+
+
+def trains_in_bf16(settings: Training, device: str) -> bool:
+    """Whether a step multiplies in bf16: on a GPU that has it, and on a CPU that has it where that is asked for."""
+    return multiplies_bf16(device) if settings.precision == "bf16_where_native" else has_bf16(device)
 
 
 def predict(
@@ -98,7 +103,7 @@ def predict(
     with torch.inference_mode():
         for batch in batches:
             input_ids, attention_mask, token_type_ids, _ = examples.batch(rows[batch]).to(device)
-            with _autocast(device):
+            with _autocast(device, has_bf16(device)):
                 logits = model(input_ids, attention_mask, token_type_ids)
             answers.append(objective.answers(logits).cpu().numpy())
     result = np.concatenate(answers)[np.argsort(np.concatenate(batches))]
@@ -108,10 +113,16 @@ def predict(
 
 
 def _training_step(
-    model: TrainedModel, objective: Objective, optimizer: torch.optim.AdamW, batch: LabelledBatch, step: int
+    model: TrainedModel,
+    objective: Objective,
+    optimizer: torch.optim.AdamW,
+    batch: LabelledBatch,
+    step: int,
+    in_bf16: bool,
 ) -> Tensor:
     """One update; the loss is returned without waiting for it."""
-    with _autocast(batch.input_ids.device.type):
+    # Not around more than one step: autocast keeps its bf16 copies of the weights until it ends.
+    with _autocast(batch.input_ids.device.type, in_bf16):
         logits = model(batch.input_ids, batch.attention_mask, batch.token_type_ids)
     loss = model.loss(objective, logits, batch)
     penalty = model.penalty()
@@ -123,9 +134,8 @@ def _training_step(
     return loss.detach()
 
 
-def _autocast(device: str) -> torch.autocast:
-    """bf16 on a GPU that has it; a CPU computes in fp32, because emulated bf16 is slower and less exact."""
-    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=has_bf16(device))
+def _autocast(device: str, in_bf16: bool) -> torch.autocast:
+    return torch.autocast(torch.device(device).type, torch.bfloat16, enabled=in_bf16)
 
 
 def _checked_sum(losses: list[Tensor], done: int, steps: int, run: str) -> float:

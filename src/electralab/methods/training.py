@@ -17,7 +17,7 @@ from electralab.files import read_json
 from electralab.finetune.evaluation import MISMATCHED, without_test
 from electralab.finetune.examples import EncodedExamples, encode_examples, sample_examples, swapped_pairs
 from electralab.finetune.inference import TIMED_ROWS
-from electralab.finetune.loop import predict
+from electralab.finetune.loop import predict, trains_in_bf16
 from electralab.finetune.metrics import Floats, task_metrics
 from electralab.finetune.objective import Regression, objective_of
 from electralab.finetune.trained_model import TrainedModel
@@ -159,6 +159,10 @@ def _notes(job: Job, settings: Training, data: TaskData, tuned: Tuned) -> list[s
             f"learning rate {tuned.learning_rate:g} chosen by {data.metrics[0]} on {tuned.tuning_rows} training rows "
             f"that were set aside ({scores})"
         )
+    if settings.precision == "bf16_where_native":
+        native = trains_in_bf16(settings, job.device)
+        said = "trained in bf16" if native else "this processor multiplies no bf16: computed in fp32"
+        notes.append(f"bf16_where_native: {said}")
     if settings.double_unordered and data.unordered:
         notes.append("every training pair was read both ways round (double_unordered)")
     if MISMATCHED in data.splits and settings.mnli_validation == "matched_and_mismatched":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from experiments import refused, with_block
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -12,7 +13,9 @@ from torch import nn
 from torch.nn.utils import prune
 
 from electralab.config import Prune, PruneFull
+from electralab.errors import Unsuitable
 from electralab.methods.pruning.masks import Dense, choose
+from electralab.methods.pruning.prune import check_shapes
 from electralab.methods.pruning.sparsegpt import DAMPING, sparsegpt
 
 
@@ -157,6 +160,30 @@ def test_counts_are_exact_whatever_the_shape(outputs, inputs, rate, seed):
 def test_settings_that_no_method_has(wrong, said):
     with pytest.raises(ValidationError, match=said):
         Prune(**wrong)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, 1.5, float("nan")])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"kind": "prune", "sparsity": 0.5},
+        {"kind": "prune_full", "sparsity": 0.5},
+        {"kind": "prune_as_you_tune", "sparsity": 0.5},
+        {"kind": "remove", "neurons": 0.5},
+        {"kind": "remove_heads", "heads": 0.5},
+        {"kind": "remove_heads", "neurons": 0.5},
+    ],
+)
+def test_a_share_outside_0_and_1_is_one_line(settings, share):
+    *_, name = settings
+    line = refused(with_block({"wrong": settings | {name: share}}, methods=["wrong"]))
+    said = ("less than 1", "greater than", "finite")
+    assert f"methods.wrong.{name}" in line and any(words in line for words in said)
+
+
+def test_fours_have_to_be_whole():
+    with pytest.raises(Unsuitable, match="a test: odd has 6 inputs, no multiple of 4: use structure unstructured"):
+        check_shapes({"odd": Dense(torch.ones(4, 6))}, "2:4", 0.5, "a test")
 
 
 def test_what_looks_at_a_trained_model_cannot_come_before_training():

@@ -39,6 +39,8 @@ LINKS = {
     "published": {"kind": "static_int8", "scope": "published"},
     "int8": {"kind": "weight_only_int8"},
     "int4": {"kind": "weight_only_int4", "block_size": 16},
+    "int8_rows": {"kind": "weight_only_int8", "scope": "embeddings"},
+    "int4_rows": {"kind": "weight_only_int4", "scope": "embeddings", "block_size": 32},  # longer than a row
 }
 DENSE = 9  # of the test's encoder of two layers: four a layer, and a projection of the embeddings
 
@@ -90,10 +92,10 @@ def test_what_was_to_be_quantized_is_and_nothing_else(linked):
     bits = 4 if settings["kind"] == "weight_only_int4" else 8
     few = {name for name, layer in layers.items() if int(layer["bits"]) == bits}
     scope = settings.get("scope", "all")
-    expected = {"all": DENSE + 1, "linear": DENSE, "published": 4}[scope]
+    expected = {"all": DENSE + 1, "linear": DENSE, "published": 4, "embeddings": 1}[scope]
     assert len(few) == record.metrics["quantized_layers"] == record.metrics["expected_layers"] == expected
     assert ("head.2" in few) == (scope == "published")
-    assert ("encoder.embeddings.word" in few) == (scope == "all")
+    assert ("encoder.embeddings.word" in few) == (scope in ("all", "embeddings"))
     assert all(layer["bits"] == "32" for name, layer in layers.items() if name not in few)
 
 
@@ -109,6 +111,8 @@ def test_bytes_are_those_of_the_file(linked):
 def test_rounding_errors_are_those_of_the_textbook(linked, full):
     """Symmetric rounding by hand: per output, per layer, or per block."""
     settings, _, folder = linked
+    if settings.get("scope") == "embeddings":
+        pytest.skip("no dense layer is rounded")
     weight = load_file(full / "model" / "model.safetensors")[
         "electra.encoder.layer.0.intermediate.dense.weight"
     ].numpy()
@@ -126,6 +130,30 @@ def test_rounding_errors_are_those_of_the_textbook(linked, full):
         rounded = np.clip(np.round(weight / scale), -64, 64) * scale
     error = np.linalg.norm(rounded - weight) / np.linalg.norm(weight)
     assert float(layers_in(folder)["encoder.layers.0.intermediate"]["rounding_error"]) == pytest.approx(error, rel=0.05)
+
+
+def test_rows_of_the_word_table_in_few_bits(linked, full):
+    """By hand: what the graph looks up and what it stores; nothing else is touched, and answers stay."""
+    settings, record, folder = linked
+    if settings.get("scope") != "embeddings":
+        pytest.skip("dense layers are rounded too")
+    network, bits = network_of(full), int(settings["kind"][-1])
+    table = network.encoder.embeddings.word.weight
+    entries, width = table.shape
+    assert int(layers_in(folder)["encoder.embeddings.word"]["bytes"]) == entries * (width * bits // 8 + 4)
+    rows = table.detach().numpy()
+    if bits == 8:
+        scale = np.abs(rows).max(axis=1, keepdims=True) / 127
+    else:  # the number of largest size takes the end of the range, which is one longer below zero
+        scale = np.take_along_axis(rows, np.abs(rows).argmax(1)[:, None], 1) / -8
+    low, high = (-127, 127) if bits == 8 else (-8, 7)
+    rounded = np.clip(np.round(rows / np.where(scale == 0, 1, scale)), low, high) * scale  # padding is 0
+    ids = torch.arange(entries).view(5, -1)
+    inputs = ids, torch.ones_like(ids), torch.zeros_like(ids)
+    with torch.no_grad():
+        table.copy_(torch.from_numpy(rounded))
+        torch.testing.assert_close(GraphEncoder(folder / "model")(*inputs), network(*inputs), atol=1e-4, rtol=1e-4)
+    assert record.metrics["agreement_with_previous"] > 0.95
 
 
 @pytest.mark.parametrize("kind", ENCODERS)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from report_compressed_experiment import compressed_study
 from report_experiment import MINILM, Builder, collected
-from report_made import Made, check_files, check_layout, drawn, runs_of
+from report_made import Made, check_layout, drawn, runs_of
 from report_pruned_experiment import ENCODER, PARAMETERS, TASK, WOBBLE, pruned_study, removed, zeros
+from report_pruned_rates import whole_study
 from scipy import stats
 from two_way import half_by_hand, right_answers
 
@@ -50,7 +51,7 @@ def test_every_link_that_makes_a_model_smaller_is_of_one_page() -> None:
     assert catalogue.chosen(catalogue.TABLES, {"prune"}) == ["pruning"]
     assert catalogue.chosen(catalogue.TABLES, {"half"}) == ["quantization"]
     assert "pruning" in catalogue.chosen(catalogue.FIGURES, {"prune_full"})
-    assert not catalogue.chosen(catalogue.FIGURES, {"remove", "recover"})
+    assert catalogue.chosen(catalogue.FIGURES, {"remove"}) == ["pruning"]
 
 
 def test_chains_stand_below_the_dense_model(made: Made) -> None:
@@ -201,7 +202,7 @@ def test_only_failed_runs_and_no_dense_model(builder: Builder) -> None:
     assert made.note("no finished full fine-tuning to compare `first` with")
     builder.finetune("minilm", TASK, 0, 0.8, hub=MINILM)
     assert Made(builder, "pruning").note("no finished run of `full` and of a chain that prunes it")
-    with pytest.raises(UserError, match="no finished run of a chain that sets weights to zero"):
+    with pytest.raises(UserError, match="no finished run of a chain that prunes a model"):
         drawn("pruning", collected(builder))
 
 
@@ -209,7 +210,7 @@ def test_no_pruning_at_all(builder: Builder) -> None:
     compressed_study(builder, seeds=(0,))
     made = Made(builder, "pruning")
     assert made.frame.empty and "there is nothing to compare" in made.text
-    with pytest.raises(UserError, match="chain that sets weights to zero"):
+    with pytest.raises(UserError, match="chain that prunes a model"):
         drawn("pruning", collected(builder))
 
 
@@ -244,37 +245,53 @@ def test_adapters_downstream_and_confusions_leave_pruned_models_out(study: Build
     assert Made(study, "adapters").frame.empty
 
 
-def test_figure_joins_one_method_from_low_to_high(study: Builder) -> None:
+def test_figure_has_a_line_a_chain_by_when_it_prunes_and_how_much(study: Builder) -> None:
     with house_style():
         figure = drawn("pruning", collected(study))
         (panel,) = figure.axes
-        joined = [line for line in panel.lines if line.get_linewidth() == 1.1 and len(line.get_xdata()) == 3]
-        (line,) = joined
-        aside = line.get_xdata()[0] - 25
-        assert list(line.get_xdata() - aside) == pytest.approx([25, 50, 75]) and abs(aside) <= 3
-        points = [point for point in panel.lines if not str(point.get_label()).startswith("_")]
-        places = [float(point.get_xdata()[0]) for point in points if 45 < point.get_xdata()[0] < 55]
-        assert len(places) == len({*places}) == 3  # of one sparsity, and none on another
-        assert list(line.get_ydata()) == pytest.approx([score + fmean(WOBBLE) for score in (0.82, 0.818, 0.60)])
-        labels = [line.get_label() for line in panel.lines]
-        assert {"full (dense)", "majority class", "TF-IDF + linear model", "rows, l2", "2:4, sparsegpt"} <= {*labels}
-        assert not any("removed" in label for label in labels)
-        dense = next(line for line in panel.lines if line.get_label() == "full (dense)")
-        assert dense.get_ydata()[0] == pytest.approx(0.82 + fmean(WOBBLE))
+        labels = [label.get_text() for label in panel.get_yticklabels()]
+        assert labels == [
+            *("pruned before fine-tuning", "global, single weights, l1, with biases and head; then fine-tuned"),
+            "pruned after fine-tuning",
+            *("layer, single weights, l1", "rows, l2"),  # 25 %
+            *("2:4, sparsegpt", "layer, single weights, l1", "layer, single weights, l1; then dynamic_int8"),  # 50 %
+            *("layer, single weights, l1; then trained further, zeros kept", "layer, single weights, l1"),  # 75 %
+            *("structures removed", "25 % of heads removed", "2 layers, 25 % of neurons removed"),
+        ]
+        points = {int(point.get_ydata()[0]): point for point in panel.lines if point.get_marker() == "o"}
+        scores = {1: 0.81, 3: 0.82, 4: 0.66, 5: 0.819, 6: 0.818, 7: 0.815, 8: 0.80, 9: 0.60, 11: 0.819, 12: 0.80}
+        means = {height: score + fmean(WOBBLE) for height, score in scores.items()}
+        assert {height: point.get_xdata()[0] for height, point in points.items()} == pytest.approx(means)
+        low, high = stats.t.interval(0.95, 2, means[6], stats.sem(WOBBLE))
+        (bar,) = [line for line in panel.lines if list(line.get_ydata()) == [6, 6]]
+        assert list(bar.get_xdata()) == pytest.approx([low, high])
+        at_right = [text.get_text() for text in panel.texts]
+        assert at_right == [*("25 %", "25 %", "25 %", "50 %", "50 %", "50 %", "75 %", "75 %"), "88 % left", "70 % left"]
+        lines = {line.get_label(): line for line in panel.lines}
+        assert {"full (dense)", "majority class", "TF-IDF + linear model"} <= set(lines)
+        assert lines["full (dense)"].get_xdata()[0] == pytest.approx(0.82 + fmean(WOBBLE))
         check_layout(figure)
-    check_files("pruning", collected(study))
 
 
-def test_two_methods_of_the_same_words_are_two_lines(builder: Builder, tmp_path: Path) -> None:
+def test_thirty_chains_are_legible(builder: Builder) -> None:
+    whole_study(builder, TASK)
+    with house_style():
+        figure = drawn("pruning", collected(builder))
+        (panel,) = figure.axes
+        assert len(panel.get_yticks()) == 36 and figure.get_size_inches()[1] < 10
+        check_layout(figure)
+
+
+def test_two_methods_of_the_same_words_are_told_apart(builder: Builder) -> None:
     pruned_study(builder, seeds=(0,))
     for epochs in (1, 3):
         told = {"method": f"full+l1_50+recover{epochs}", "settings": Recover(epochs=epochs), "recipe": "any"}
         builder.finetune("minilm", TASK, 0, 0.8, hub=MINILM, **told, **zeros(0.5, 70.0))
     with house_style():
         (panel,) = drawn("pruning", collected(builder)).axes
-    labels = {line.get_label() for line in panel.lines}
+    labels = {label.get_text() for label in panel.get_yticklabels()}
     words = "layer, single weights, l1; then trained further, zeros kept"
-    assert {f"{words}: full+l1_50+recover1", f"{words}: full+l1_50+recover3"} <= labels
+    assert {f"{words} (full+l1_50+recover1)", f"{words} (full+l1_50+recover3)", words} <= labels
 
 
 def test_removed_structures_alone_have_a_table(builder: Builder) -> None:

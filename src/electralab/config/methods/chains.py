@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import get_args
 
-from electralab.config.methods import Method
+from electralab.config.methods import AdapterMethod, Method
 from electralab.config.methods.link import FEW_BITS, Form, Link
+from electralab.config.methods.pruning import Pruning
 
 # What a user calls the forms.
 CALLED: dict[Form, str] = {
@@ -41,7 +42,7 @@ def check_chain(methods: Sequence[Link], names: Sequence[str]) -> str | None:
             return f"{last_name} leaves nothing that {name} could go on from: end the chain there"
         if last.leaves not in link.opens:
             opens, left = _called(link.opens), CALLED[last.leaves]
-            return f"{name} opens {opens}, and {last_name} leaves {left}: {_remedy(link)}"
+            return f"{name} opens {opens}, and {last_name} leaves {left}: {_remedy(link, methods[:index])}"
         if last.no_artifact:
             return f"{name} has nothing to go on from after {last_name}: {last.no_artifact}"
         reason = link.unsuitable_after(methods[:index])
@@ -64,8 +65,10 @@ def _called(forms: Iterable[Form]) -> str:
     return " or ".join(CALLED[form] for form in CALLED if form in forms)
 
 
-def _remedy(link: Link) -> str:
-    """Where a link may stand."""
+def _remedy(link: Link, before: Sequence[Link] = ()) -> str:
+    """Where a link may stand, and what tunes a low-rank update of a model that is pruned."""
+    if isinstance(link, AdapterMethod) and any(isinstance(one, Pruning) for one in before):
+        return "a method of kind prune_as_you_tune prunes and tunes a low-rank update at once, and its zeros stay"
     if link.opens & {"nothing", "pretrained"}:
         return "put it first"
     kinds = [kind for method in _classes() if method.leaves in link.opens for kind in _kinds(method)]

@@ -39,6 +39,11 @@ class Training(Link):
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="Decoupled; biases and LayerNorm are exempt.")
     adam_bias_correction: bool = Field(True, description="Google's optimizer has none.")
     adam_epsilon: Positive = Field(1e-6, description="Adam's epsilon.")
+    precision: Literal["fp32", "bf16_where_native"] = Field(
+        "fp32",
+        description="What a CPU multiplies in while it trains. `bf16_where_native`: bf16 where it has instructions for "
+        "it, which is faster, and fp32 elsewhere; weights and scores are fp32. A GPU that has bf16 always uses it.",
+    )
     dropout: Fraction = Field(
         0.1, description="Dropout of hidden states, attention weights and the classifier's input."
     )

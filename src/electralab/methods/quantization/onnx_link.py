@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from electralab.artifacts import LAYERS, Left, Reads, read_manifest, weights_in
-from electralab.config import Scope
+from electralab.config import WeightScope
 from electralab.deploy.graphs import GRAPHS
 from electralab.errors import RunFailed, UserError
 from electralab.files import staged_folder
@@ -35,7 +35,7 @@ GraphForm = Literal["onnx", "openvino"]
 Quantize = Callable[[onnx.ModelProto, list[str], Path], None]
 
 
-def run_link(job: Job, scope: Scope, quantize: Quantize, form: GraphForm = "onnx") -> Outcome:
+def run_link(job: Job, scope: WeightScope, quantize: Quantize, form: GraphForm = "onnx") -> Outcome:
     """Write the quantized graph of the link before, and answer with what was written.
 
     Args:

@@ -1,126 +1,131 @@
-"""Figure `pruning`: score against the share of zeros in the encoder, a line a method."""
+"""Figure `pruning`: the score of every chain that prunes a model or takes structures out, a line a chain."""
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from electralab.report.figures.style import (
     BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    VERMILLION,
     WIDTH,
     bottom_legend,
     draw_floors,
-    draw_interval,
-    end_axis,
     ends,
-    series_style,
 )
-from electralab.report.pruning import Line, lines
+from electralab.report.pruning import AS_YOU_TUNE, Line, lines
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
 from electralab.report.tables.score_cells import majority_scores
 
 NOTE = (
-    "point: mean over seeds; bar: its 95 % interval, none with one seed (hollow); line: one method, more zeros\n"
-    "methods of one sparsity stand side by side, up to 3 % beside their place"
+    "point: mean over seeds; bar: its 95 % interval, none with one seed; "
+    "at the right: share set to zero of what is pruned, or parameters left"
 )
-COLUMNS = 2
-LEGEND_COLUMNS = 2
-SPREAD, STEP = 6.0, 1.0  # percent of zeros over which the methods of a panel stand side by side, and between two
+LINE = 0.2  # inches a chain
+RULE = "#C8C8C8"  # between two rates
+BEFORE, WHILE, AFTER, REMOVED = (
+    *("pruned before fine-tuning", "pruned while fine-tuned", "pruned after fine-tuning"),
+    "structures removed",
+)
+COLORS = {BEFORE: ORANGE, WHILE: GREEN, AFTER: BLUE, REMOVED: VERMILLION}
 DENSE_LINES: tuple[Any, ...] = ("-", "--", (0, (5, 1)), (0, (1, 1)))
-Family = tuple[str | None, tuple[Any, ...]]
 
 
 def figure(results: Results) -> Figure:
-    """A panel a task and model: zeros across, score up.
+    """A panel a task and model: chains by when they prune, then by rate, the best of a rate first; score across.
 
     Raises:
-        UserError: no chain that sets weights to zero has a finished run.
+        UserError: no such chain has a finished run.
     """
     runs = results.runs
-    groups = {place: own for place, own in lines(runs).items() if _points(own)}
+    groups = {place: [line for line in own if line.score] for place, own in lines(runs).items()}
+    groups = {place: own for place, own in groups.items() if any(not line.is_dense for line in own)}
     if not groups:
-        raise results.nothing("finished run of a chain that sets weights to zero")
-    looks = _looks([line for own in groups.values() for line in own])
-    columns = min(COLUMNS, len(groups))
-    rows = math.ceil(len(groups) / columns)
-    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.7 + 0.2 * math.ceil(len(looks) / LEGEND_COLUMNS)))
+        raise results.nothing("finished run of a chain that prunes a model")
+    heights = [1.1 + LINE * len(_rows(own)) for own in groups.values()]
+    drawn = Figure(figsize=(WIDTH, sum(heights) + 0.8))
     drawn.set_layout_engine("constrained")
-    panels = list(drawn.subplots(rows, columns, squeeze=False).ravel())
+    panels = list(drawn.subplots(len(groups), 1, squeeze=False, height_ratios=heights).ravel())
     for panel, ((task, model), own) in zip(panels, groups.items()):
-        _panel(panel, runs, task, model, own, looks)
-    for panel in panels[len(groups) :]:
-        panel.set_axis_off()
-    bottom_legend(drawn, panels[: len(groups)], LEGEND_COLUMNS, NOTE)
+        _panel(panel, runs, task, model, own)
+    bottom_legend(drawn, panels, 4, NOTE)
     return drawn
 
 
-def _points(own: Sequence[Line]) -> list[Line]:
-    """What has a place across: chains that only take structures out have no zeros."""
-    return [line for line in own if line.zeroes and not line.is_dense and line.score and line.sparsity is not None]
+def _when(line: Line) -> str:
+    if line.removes:
+        return REMOVED
+    return BEFORE if line.kinds[0] == "prune_full" else WHILE if AS_YOU_TUNE in line.kinds else AFTER
 
 
-def _family(line: Line) -> Family:
-    return line.dense, line.settings
+def _rows(own: Sequence[Line]) -> list[str | Line]:
+    """From the top: the name of a group, then its chains; a model that is pruned in two ways may be in two groups."""
+    rows: list[str | Line] = []
+    for when in COLORS:
+        chains = [line for line in own if not line.is_dense and _when(line) == when]
+        rows += [when, *sorted(chains, key=_place)] if chains else []
+    return rows
 
 
-def _looks(every: Sequence[Line]) -> dict[Family, dict[str, Any]]:
-    """A colour, a marker and a name for every method, the same in all panels."""
-    families: dict[Family, Line] = {}
-    for line in _points(every):
-        families.setdefault(_family(line), line)
-    several = len({line.dense for line in families.values()}) > 1
-    names = {
-        family: f"{line.words} (after {line.dense})" if several else line.words for family, line in families.items()
-    }
-    names = {family: name.replace("`", "") for family, name in names.items()}
-    of_name = Counter(names.values())
-    return {
-        family: series_style(place)
-        | {"label": names[family] if of_name[names[family]] == 1 else f"{names[family]}: {line.chain}"}
-        for place, (family, line) in enumerate(families.items())
-    }
+def _place(line: Line) -> tuple[float, float]:
+    assert line.score is not None, "only finished chains are drawn"
+    return (line.asked or 0.0) if line.zeroes else 0.0, -line.score.mean
 
 
-def _panel(
-    panel: Axes, runs: Runs, task: str, model: str, own: Sequence[Line], looks: dict[Family, dict[str, Any]]
-) -> None:
+def _panel(panel: Axes, runs: Runs, task: str, model: str, own: Sequence[Line]) -> None:
     panel.set_title(f"{task}, {runs.title(model)}")
-    panel.set_xlabel("zeros among the weights of the encoder's dense layers (%)")
-    panel.set_ylabel(f"validation {METRICS[runs.metric(task)]}")
-    wholes = [line for line in own if line.is_dense and line.score]
+    panel.set_xlabel(f"validation {METRICS[runs.metric(task)]}")
+    wholes = [line for line in own if line.is_dense]
     for whole, style in zip(wholes, DENSE_LINES * len(wholes)):
-        assert whole.score is not None, "only finished models are drawn"
-        panel.axhline(whole.score.mean, color=BLACK, linewidth=1.2, linestyle=style, label=f"{whole.chain} (dense)")
-    found = {family: [line for line in _points(own) if _family(line) == family] for family in looks}
-    shown = [family for family in looks if found[family]]
-    step = min(STEP, SPREAD / len(shown))
-    for place, family in enumerate(shown):
-        _method(panel, runs, found[family], looks[family], step * (place - (len(shown) - 1) / 2))
+        if whole.score:
+            look = {"color": BLACK, "linewidth": 1.2, "linestyle": style}
+            panel.axvline(whole.score.mean, label=f"{whole.chain} (dense)", **look)
     rates = {majority.score for majority in majority_scores(runs, task, model, [line.cell for line in own])}
-    draw_floors(panel, runs, own[0].cell, majority=sorted(rates))
-    panel.set_xlim(min(0, panel.get_xlim()[0]), 100)
-    end_axis(panel, ends(runs.metric(task)))
+    draw_floors(panel, runs, own[0].cell, majority=sorted(rates), upright=True)
+    rows = _rows(own)
+    for height, row in enumerate(rows):
+        if isinstance(row, Line):
+            before = rows[height - 1]
+            if isinstance(before, Line) and (before.zeroes, before.asked) != (row.zeroes, row.asked):
+                panel.axhline(height - 0.5, color=RULE, linewidth=0.7)
+            _point(panel, row, height, ends(runs.metric(task)))
+            at_right = (1.01, height, _at_right(row))
+            panel.text(*at_right, transform=panel.get_yaxis_transform(), va="center", fontsize=8)
+    panel.set_yticks(range(len(rows)), [row if isinstance(row, str) else _label(row, rows) for row in rows])
+    for tick, row in zip(panel.get_yticklabels(), rows):
+        tick.set_fontweight("bold" if isinstance(row, str) else "normal")
+    panel.set_ylim(len(rows) - 0.4, -0.6)
+    panel.xaxis.set_major_locator(MaxNLocator(8))
+    panel.tick_params(axis="y", length=0)
+    panel.grid(axis="y", visible=False)
 
 
-def _method(panel: Axes, runs: Runs, found: Sequence[Line], look: dict[str, Any], aside: float) -> None:
-    """The points of one method, `aside` of their place, joined from its lowest sparsity to its highest."""
-    points = sorted(found, key=lambda line: line.sparsity or 0.0)
-    across = [100 * (line.sparsity or 0.0) + aside for line in points]
-    up = [line.score.mean for line in points if line.score]
-    panel.plot(across, up, color=look["color"], linestyle=look["linestyle"], linewidth=1.1, alpha=0.8)
-    for x, line in zip(across, points):
-        assert line.score is not None, "only finished chains are drawn"
-        draw_interval(panel, x, line.score, ends(runs.metric(line.cell.task)), look["color"], alpha=0.6)
-        panel.plot(
-            *(x, line.score.mean),
-            **(look | {"linestyle": ""}),
-            markersize=6,
-            markeredgewidth=1.3,
-            markerfacecolor="white" if line.score.low is None else look["color"],
-        )
+def _label(line: Line, rows: Sequence[str | Line]) -> str:
+    """What a chain does; with its name where another of its rate does what is called the same."""
+    said = (line.words, line.asked)
+    alike = [other for other in rows if isinstance(other, Line) and (other.words, other.asked) == said]
+    return line.words.replace("`", "") + (f" ({line.chain})" if len(alike) > 1 else "")
+
+
+def _at_right(line: Line) -> str:
+    if line.zeroes and line.asked is not None:
+        return f"{100 * line.asked:.4g} %"
+    left, before = line.measured["nonzero_parameters"], line.measured["parameters_before"]
+    return f"{100 * left / before:.0f} % left" if left and before else ""
+
+
+def _point(panel: Axes, line: Line, height: float, limits: tuple[float, float]) -> None:
+    assert line.score is not None, "only finished chains are drawn"
+    color, score = COLORS[_when(line)], line.score
+    if score.low is not None and score.high is not None:
+        across = [max(score.low, limits[0]), min(score.high, limits[1])]
+        panel.plot(across, [height, height], color=color, linewidth=1.6)
+    panel.plot(score.mean, height, "o", color=color, markersize=5.5)
