@@ -244,6 +244,15 @@ def _benchmark(options: argparse.Namespace) -> None:
     print_result(in_a_line(record))
 
 
+def _best(options: argparse.Namespace) -> None:
+    from electralab.report.best import choose, limits, lines
+    from electralab.report.results import Results
+
+    asked = limits(options.under, options.under_memory)
+    results = Results(options.results, PUBLISHED)
+    print("\n".join(lines(results, choose(results, options.task, asked))))
+
+
 def _collect(options: argparse.Namespace) -> None:
     from electralab.report.collect import collect
     from electralab.report.sources import read_sources
@@ -401,6 +410,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--task", default=None, help="whose rows are read and whose answers are checked")
     add("--device", str, default="auto", help=DEVICES)
     add("--out", help="the record")
+
+    add = verb("best", _best, "name the best model of an experiment under limits, with its numbers and its path")
+    add("--task", str, help="whose score counts")
+    add("--under", str, action="append", default=[], help="25MB: files of weights; 5ms: latency. May be given twice")
+    add("--under-memory", str, default=None, help="120MB: of the process, in the same workload as the latency")
+    add("--results", default=Path("results/quick"), help="folder of the results (default: %(default)s)")
 
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")

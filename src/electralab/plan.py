@@ -156,7 +156,11 @@ class Plan:
             "benchmark": self.experiment.run.benchmarks,
             "two_protocols": self._has_both_protocols(),
         }
-        return frozenset({method.kind for method in methods} | {kind for kind, found in there.items() if found})
+        timed = [self.experiment.benchmarks[name] for name in self.experiment.run.benchmarks]
+        scenarios = {scenario.kind for benchmark in timed for scenario in benchmark.scenarios}
+        return frozenset(
+            {method.kind for method in methods} | {kind for kind, found in there.items() if found} | scenarios
+        )
 
     @property
     def tables(self) -> list[str]:

@@ -1,8 +1,8 @@
 """`benchmarks.csv`: a row for every variant in every workload; what did not run has its reason and no numbers.
 
-Seconds are of one answer to the whole workload. `faster` is how many times faster than the fastest fp32 backend of
-PyTorch in the same comparison (`baseline`), the median over rounds with its 95 % interval; `cpu_faster` the same of CPU
-time.
+Seconds are of one answer to the whole workload; the least and the most are of rounds. `faster` is how many times
+faster than the fastest fp32 backend of PyTorch in the same comparison (`baseline`), the median over rounds with its
+95 % interval; `cpu_faster` the same of CPU time.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = (
     *("benchmark", "model", "task", "seed", "method", "backend", "kernel", "scenario", "workload", "threads"),
     *("batch_size", "length", "arrangement", "status", "reason", "rounds", "rows", "tokens", "padded_tokens"),
     *(f"seconds_{name}{end}" for name in PERCENTILES for end in ("", "_low", "_high")),
-    *("cpu_seconds", "baseline", "is_baseline"),
+    *("seconds_minimum", "seconds_maximum", "cpu_seconds", "baseline", "is_baseline"),
     *(f"{name}{end}" for name in ("faster", "cpu_faster") for end in ("", "_low", "_high")),
     *("peak_rss_bytes", "empty_process_bytes", "peak_gpu_bytes", "joules", "energy", "bytes_on_disk"),
     *("gate", "gate_rows", "device", "gpu", "machine", "load_before", "load_after"),
@@ -72,6 +72,8 @@ def _measured(cell: Cell) -> dict[str, Any]:
     }
     if not seconds and cell.wall:  # first answers, too few for more than their median
         seconds["seconds_p50"] = float(np.median(cell.wall))
+    if cell.wall:
+        seconds |= {"seconds_minimum": min(cell.wall), "seconds_maximum": max(cell.wall)}
     named = {"scenario", "workload", "threads", "batch_size", "length", "arrangement", "status", "reason", "rows"}
     named |= {"tokens", "padded_tokens", "peak_rss_bytes", "peak_gpu_bytes", "joules"}
     cpu = float(np.median(cell.cpu)) if cell.cpu else None
