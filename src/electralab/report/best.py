@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from electralab.errors import UserError
+from electralab.names import NO_MODEL
 from electralab.report.benchmarks import milliseconds
 from electralab.report.candidates import AXES, Axis, Candidate, candidates, workload_text
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
+from electralab.report.statistics.comparisons import Arm
 from electralab.report.statistics.differences import difference_text
 from electralab.report.tables.score_cells import score_text
 from electralab.report.text import listing, megabytes
@@ -124,7 +126,8 @@ def _baselines(runs: Runs, one: Candidate) -> list[str]:
     for method, name in runs.baselines().items():
         value = runs.baseline_score(one.task, method)
         if value is not None:
-            found.append(f"Without a model: {name} {value:.3f}.")
+            more = runs.difference(one.task, one.arm, Arm(NO_MODEL, method))
+            found.append(f"Without a model: {name} {value:.3f}; this one scores {difference_text(more)} more.")
     return found
 
 

@@ -166,12 +166,13 @@ def _losing(found: dict[str, Scored]) -> list[str]:
 
 def _notes(own: Sequence[Turns]) -> list[str]:
     backends = named(list(dict.fromkeys(timing.backend for one in own for timing in one.timings)))
+    seeds = listing([str(seed) for seed in sorted({one.first.seed for one in own})])
     several = len({one.first.threads for one in own}) > 1
     threads = f" Ratios of {threads_text(own[-1].first.threads)} are held to a baseline on as many." if several else ""
     return [
         f"{gated(own)} Backends: {backends}.{threads}",
         "A column is a workload: rows at once × tokens of each, nothing padded. Above 1 is faster; an interval that "
         "holds 1 shows no difference. A time in milliseconds is of this machine alone: compare ratios.",
-        "Scores: mean over seeds with its 95 % interval (Student t); the difference is paired over the seeds and rows "
-        "that both chains have. One seed gives no verdict.",
+        f"Timed are runs of seed {seeds}. Scores: mean over all seeds with its 95 % interval (Student t); the difference "
+        "is paired over the seeds and rows that both chains have. One seed gives no verdict.",
     ]
