@@ -60,9 +60,10 @@ class Choice(NamedTuple):
 
 
 def choose(results: Results, task: str, asked: Sequence[Limit]) -> Choice:
-    """The highest mean score under all limits, or the smallest model of those that are not shown to score lower.
+    """The smallest model under all limits to which none of the others is shown to score higher.
 
-    Models of which nothing was kept have no path and are left out. One common seed shows nothing: then means decide.
+    Models of which nothing was kept have no path and are left out. One seed in common with the highest mean shows
+    nothing: then that one is chosen.
 
     Raises:
         UserError: the task is unknown, nothing is known of a cost that is limited, or nobody is under the limits.
@@ -78,7 +79,7 @@ def choose(results: Results, task: str, asked: Sequence[Limit]) -> Choice:
     if not under:
         raise UserError(_nobody(runs, task, asked, min(known, key=lambda one: _excess(one, asked))))
     highest = max(under, key=lambda one: (one.score.mean, *(-cost for cost in _costs(one))))
-    alike = [one for one in under if one.arm == highest.arm or _not_lower(runs, one, highest)]
+    alike = [one for one in under if one.arm == highest.arm or _not_lower(runs, one, highest, under)]
     chosen = min(alike, key=lambda one: (*_costs(one), -one.score.mean))
     found = artifact(runs, chosen)
     assert found is not None, "others were left out"
@@ -136,11 +137,16 @@ def _costs(one: Candidate) -> tuple[float, float]:
     return one.bytes or 0.0, one.milliseconds.median if one.milliseconds else float("inf")
 
 
-def _not_lower(runs: Runs, one: Candidate, highest: Candidate) -> bool:
+def _not_lower(runs: Runs, one: Candidate, highest: Candidate, others: Sequence[Candidate]) -> bool:
+    """Whether a difference to the highest is known, and none to any other shows it to score lower.
+
+    The highest alone would not do: where it scatters over seeds, no difference to it is shown.
+    """
     difference = runs.difference(one.task, one.arm, highest.arm)
     if difference is None or difference.verdict == "unknown":
         return one.score.mean == highest.score.mean
-    return difference.verdict != "lower"
+    found = [runs.difference(one.task, one.arm, other.arm) for other in others]
+    return not any(other and other.verdict == "lower" for other in found)
 
 
 def _excess(one: Candidate, asked: Sequence[Limit]) -> float:

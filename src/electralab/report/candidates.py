@@ -10,7 +10,7 @@ from electralab.benchmark.ratios import Ratio
 from electralab.names import NO_MODEL
 from electralab.report.benchmarks import Timing, threads_text, timings
 from electralab.report.model_bytes import model_bytes
-from electralab.report.pareto import Place, Point, knee, places
+from electralab.report.pareto import Place, Point, beaten_by, knee, places
 from electralab.report.results import Results
 from electralab.report.runs import Cell, Runs
 from electralab.report.statistics.comparisons import Arm
@@ -83,6 +83,7 @@ class Tradeoff:
     where: str
     candidates: Sequence[Candidate]
     places: Sequence[Place]
+    beaten_by: Sequence[int | None]
     knee: int | None
 
     def cost(self, candidate: Candidate) -> float:
@@ -162,7 +163,7 @@ def tradeoffs(results: Results) -> list[Tradeoff]:
 def _tradeoff(task: str, axis: Axis, where: str, own: Sequence[Candidate]) -> Tradeoff:
     own = sorted(own, key=lambda one: (axis.cost(one) or 0.0, -one.score.mean))
     points = [_point(one, axis.cost(one) or 0.0) for one in own]
-    return Tradeoff(task, axis, where, own, places(points), knee(points))
+    return Tradeoff(task, axis, where, own, places(points), beaten_by(points), knee(points))
 
 
 def _point(one: Candidate, cost: float) -> Point:

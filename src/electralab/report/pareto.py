@@ -33,18 +33,26 @@ def front(points: Sequence[Point]) -> list[int]:
     return found
 
 
-def places(points: Sequence[Point]) -> list[Place]:
-    """Of every point: on the front; `close`, not shown to be below it; or `below`.
+def beaten_by(points: Sequence[Point]) -> list[int | None]:
+    """Of every point the one of the front that shows it to be below the front; None of those that are not.
 
-    A point is below the front only if a point of the front costs no more and its interval lies wholly above. Without an
-    interval nothing is shown.
+    That is a point that costs no more and whose interval lies wholly above, of several the one with the highest lower
+    end. Without an interval nothing is shown.
     """
-    best = front(points)
-    found: list[Place] = []
-    for number, point in enumerate(points):
-        beaten = any(_shown_above(points[other], point) for other in best)
-        found.append("front" if number in best else "below" if beaten else "close")
+    sure = [number for number in front(points) if points[number].low is not None]
+    found: list[int | None] = []
+    for point in points:
+        above = [number for number in sure if _is_shown_above(points[number], point)]
+        found.append(max(above, key=lambda number: points[number].low or 0.0) if above else None)
     return found
+
+
+def places(points: Sequence[Point]) -> list[Place]:
+    """Of every point: on the front; `close`, not shown to be below it; or `below`."""
+    best, beaten = front(points), beaten_by(points)
+    return [
+        "front" if number in best else "close" if beaten[number] is None else "below" for number in range(len(points))
+    ]
 
 
 def knee(points: Sequence[Point]) -> int | None:
@@ -69,5 +77,5 @@ def knee(points: Sequence[Point]) -> int | None:
     return furthest if above[furthest] > 1e-9 else None
 
 
-def _shown_above(one: Point, other: Point) -> bool:
+def _is_shown_above(one: Point, other: Point) -> bool:
     return one.cost <= other.cost and one.low is not None and other.high is not None and one.low > other.high

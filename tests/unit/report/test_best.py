@@ -14,6 +14,7 @@ from electralab.cli import main
 from electralab.errors import UserError
 from electralab.report.best import choose, limits
 from electralab.report.results import Results
+from electralab.report.statistics.comparisons import Arm
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,19 @@ def test_what_is_shown_to_score_lower_is_not_chosen_for_its_size(builder: Builde
     own = collected(builder)
     assert chosen(own) == "alike"
     assert chosen(own, "10 mb") == "small"  # alone under the limit
+
+
+def test_a_highest_that_scatters_does_not_hide_what_scores_lower(builder: Builder) -> None:
+    for seed, wide in ((0, -0.05), (1, 0.0), (2, 0.06)):
+        for method, score, size in (("restless", 0.82 + wide, 9e7), ("steady", 0.82, 8e7), ("small", 0.72, 1e6)):
+            told = {"method": method, "hub": MINILM, "known_cost": {"bytes_on_disk": int(size)}}
+            builder.finetune("minilm", TASK, seed, score, **told)
+    own = collected(builder)
+    found = choose(own, TASK, [])
+    small, restless, steady = (Arm("minilm", name) for name in ("small", "restless", "steady"))
+    unclear, lower = (own.runs.difference(TASK, small, other) for other in (restless, steady))
+    assert unclear and lower and (unclear.verdict, lower.verdict) == ("unclear", "lower")
+    assert (found.highest.method, found.chosen.method) == ("restless", "steady")
 
 
 def test_one_seed_leaves_the_highest_mean(builder: Builder) -> None:

@@ -14,7 +14,7 @@ from report_made import Made, drawn
 
 from electralab.errors import UserError
 from electralab.report.candidates import candidates, single_streams, tradeoffs, workload_text
-from electralab.report.pareto import Point, dominates, front, knee, places
+from electralab.report.pareto import Point, beaten_by, dominates, front, knee, places
 from electralab.report.results import Results
 
 NUMBERS = st.integers(1, 8).map(float)
@@ -63,6 +63,14 @@ def test_below_is_only_what_an_interval_of_the_front_lies_wholly_above(every: li
         overlaps = all(o.low is None or point.high is None or o.low <= point.high for o in cheaper)
         if place != "front":
             assert (place == "close") == overlaps
+
+
+@given(points())
+def test_what_is_below_names_who_shows_it(every: list[Point]) -> None:
+    for point, place, by in zip(every, places(every), beaten_by(every)):
+        assert (by is not None) == (place == "below")
+        if by is not None:
+            assert every[by].cost <= point.cost and (every[by].low or 0) > (point.high or 0)
 
 
 @given(points(), st.floats(0.001, 1000))

@@ -173,6 +173,6 @@ def _notes(own: Sequence[Turns]) -> list[str]:
         f"{gated(own)} Backends: {backends}.{threads}",
         "A column is a workload: rows at once × tokens of each, nothing padded. Above 1 is faster; an interval that "
         "holds 1 shows no difference. A time in milliseconds is of this machine alone: compare ratios.",
-        f"Timed are runs of seed {seeds}. Scores: mean over all seeds with its 95 % interval (Student t); the difference "
-        "is paired over the seeds and rows that both chains have. One seed gives no verdict.",
+        f"Timed are runs of seed {seeds}. Scores: mean over all seeds with its 95 % interval (Student t); the "
+        "difference is paired over the seeds and rows that both chains have. One seed gives no verdict.",
     ]

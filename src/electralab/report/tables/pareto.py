@@ -21,7 +21,10 @@ WORDS: dict[Place, str] = {"front": "front", "close": "not shown to be below", "
 
 
 class Standing(NamedTuple):
-    """A candidate, where it stands, and its difference to the best other on the front that costs no more."""
+    """A candidate, where it stands, and its difference to the best other on the front that costs no more.
+
+    Of one below the front it is that to the one which shows it.
+    """
 
     tradeoff: Tradeoff
     candidate: Candidate
@@ -53,10 +56,12 @@ def table(results: Results) -> Table:
 def _standings(runs: Runs, one: Tradeoff) -> list[Standing]:
     rows = []
     best: Candidate | None = None
-    for number_, (candidate, place) in enumerate(zip(one.candidates, one.places)):
-        minus = None if best is None else runs.difference(one.task, candidate.arm, best.arm)
-        best = candidate if place == "front" else best
-        rows.append(Standing(one, candidate, place, number_ == one.knee, minus))
+    for place, candidate in enumerate(one.candidates):
+        beaten = one.beaten_by[place]
+        other = best if beaten is None else one.candidates[beaten]
+        minus = None if other is None else runs.difference(one.task, candidate.arm, other.arm)
+        best = candidate if one.places[place] == "front" else best
+        rows.append(Standing(one, candidate, one.places[place], place == one.knee, minus))
     return rows
 
 
@@ -141,9 +146,10 @@ def _arms(runs: Runs) -> list[tuple[str, str]]:
 def _notes(streams: Sequence[str], every: Sequence[Standing]) -> list[str]:
     notes = [
         "Front: no other model costs as little and scores as high, by means. Below: the whole interval over seeds lies "
-        "under that of a model on the front that costs no more; with one seed nothing is shown. `Minus cheaper front`: "
-        "the paired difference to the best other model on the front that costs no more, over common seeds and rows: a "
-        "sharper question. A baseline has one run, whose score is taken as it is.",
+        "under that of a model on the front that costs no more; with one seed nothing is shown. A baseline has one run, "
+        "whose score is taken as it is. `Minus cheaper front`: the paired difference to the best other model on the "
+        "front that costs no more (of one below, to the model that shows it), over common seeds and rows: a sharper "
+        "question.",
         "Knee: the point of the front furthest above the straight line between its ends, costs taken as logarithms. It "
         "says where more cost begins to buy less, not what you should choose.",
         f"Sizes: {SIZES}",
