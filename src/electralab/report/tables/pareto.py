@@ -146,10 +146,10 @@ def _arms(runs: Runs) -> list[tuple[str, str]]:
 def _notes(streams: Sequence[str], every: Sequence[Standing]) -> list[str]:
     notes = [
         "Front: no other model costs as little and scores as high, by means. Below: the whole interval over seeds lies "
-        "under that of a model on the front that costs no more; with one seed nothing is shown. A baseline has one run, "
-        "whose score is taken as it is. `Minus cheaper front`: the paired difference to the best other model on the "
-        "front that costs no more (of one below, to the model that shows it), over common seeds and rows: a sharper "
-        "question.",
+        "under that of a model on the front that costs no more; with one seed nothing is shown. A baseline has one "
+        "run, whose score is taken as it is.",
+        "`Minus cheaper front`: the paired difference to the best other model on the front that costs no more (of one "
+        "below, to the model that shows it), over common seeds and rows: a sharper question.",
         "Knee: the point of the front furthest above the straight line between its ends, costs taken as logarithms. It "
         "says where more cost begins to buy less, not what you should choose.",
         f"Sizes: {SIZES}",
