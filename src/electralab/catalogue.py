@@ -25,6 +25,7 @@ KINDS: dict[str, str] = {
     "glue": "a GLUE task",
     "grid": "a grid over rank and alpha",
     "search": "a search",
+    "retention": "a measurement of retention",
     "two_protocols": "a method with one learning rate and the same method with several",
 } | {kind: f"`{kind}`" for kind in (*PRUNING, *STORED_SMALLER)}
 
@@ -106,6 +107,14 @@ TABLES: dict[str, Item] = {
         """What it costs to set weights of a model to zero, or to take layers, neurons or heads out: below the
         dense model every chain that does, with its share of zeros, its score, the paired difference to the dense model,
         and the bytes of its files before and after zlib.""",
+    ),
+    "retention": _item(
+        "Retention of pretraining",
+        "retention",
+        """What models still know of their pretraining, on held-out text: the pretrained model first, then every chain,
+        with its difference to the pretrained model and to the link before it. For a model with a head for masked words
+        the loss of every token and its pseudo-perplexity; for an ELECTRA discriminator the AUC at detecting what a
+        frozen generator replaced.""",
     ),
     "methods": _item(
         "Methods",
@@ -210,6 +219,8 @@ DETAILS: dict[str, str] = {
     "comparisons": "every two arms of a task (a model with a method): their difference, paired over seeds and rows",
     "searches": "the trials of searches",
     "quantization_layers": "every layer of quantized models: bits, bytes, rounding error, a row a layer and seed",
+    "retention": "what models still know of pretraining, a row a measurement",
+    "retention_differences": "the same: every chain minus the pretrained model, and minus the link before it",
     "confusions": "confusion matrices of classifications, a row a cell",
 }
 TABLE_FILES = ("csv", "md", "html")
