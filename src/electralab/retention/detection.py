@@ -22,14 +22,15 @@ class Detected(NamedTuple):
 
 
 @torch.inference_mode()
-def detected(pair: ElectraPair, windows: Windows, tokenizer: TextEncoder, seed: int, batch_tokens: int) -> Detected:
+def detected(
+    pair: ElectraPair, windows: Windows, tokenizer: TextEncoder, randomness: torch.Generator, batch_tokens: int
+) -> Detected:
     """Mask as the ELECTRA paper does, let the generator replace, and ask the discriminator.
 
     Choices are drawn for all windows at once, so that they do not depend on `batch_tokens`.
     """
     device = next(pair.parameters()).device
     ids, real, objective = windows.input_ids, windows.real, ElectraObjective()
-    randomness = torch.Generator().manual_seed(seed)
     masking = mask_tokens(ids, tokenizer.mask_id, tokenizer.special_ids, Corruption(), randomness, real)
     at_once = max(1, batch_tokens // ids.shape[1])
     logits, replaced = [], []

@@ -189,7 +189,8 @@ def _detection(exam: Exam, encoder: Encoder, pretrained: Path, generator: Path) 
         )
     pair.discriminator = encoder
     pair.to(exam.device).eval()
-    found = detected(pair, exam.windows, exam.tokenizer, settings.seed, settings.batch_tokens)
+    randomness = torch.Generator().manual_seed(settings.seed)
+    found = detected(pair, exam.windows, exam.tokenizer, randomness, settings.batch_tokens)
     logits, replaced = found.logits[scored].double().numpy(), found.replaced[scored].numpy()
     if replaced.all() or not replaced.any():
         raise Unsuitable(f"the generator replaced {'every' if replaced.any() else 'no'} token: raise sequences")
