@@ -222,15 +222,16 @@ def _check_retention(experiment: Experiment, name: str, model: str) -> None:
 
 
 def _check_pretrainings(experiment: Experiment) -> None:
-    """The pretrainings that run, and those whose models are fine-tuned."""
-    finetuned, seed = experiment.finetuned_pretrainings(), experiment.run.pretraining_seed
-    for name in sorted(finetuned):
+    """The pretrainings that run, and those whose models are fine-tuned or set an exam."""
+    wanted = experiment.finetuned_pretrainings() | experiment.exam_pretrainings()
+    seed = experiment.run.pretraining_seed
+    for name in sorted(wanted):
         seeds = experiment.pretraining[name].seeds
         if seed not in seeds:
             raise ValueError(
                 f"run.pretraining_seed {seed} is none of pretraining.{name}.seeds ({', '.join(map(str, seeds))})"
             )
-    for name in sorted(finetuned | {*experiment.run.pretraining}):
+    for name in sorted(wanted | {*experiment.run.pretraining}):
         settings = experiment.pretraining[name]
         if settings.warmup_steps >= settings.steps:
             raise ValueError(

@@ -141,6 +141,12 @@ class Experiment(Strict):
         """Pretrainings of which a model is fine-tuned."""
         return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
 
+    def exam_pretrainings(self) -> set[str]:
+        """Pretrainings whose generator sets the exam of a retention that is measured."""
+        measured = {name for block in self.run.finetuning for name in block.retention}
+        generators = {self.retention[name].generator for name in measured}
+        return {name.partition("-")[0] for name in generators if name and name not in self.models}
+
     def ancestors(self, pretraining: str) -> list[str]:
         """The pretrainings whose weights a pretraining goes on from, the nearest first.
 

@@ -28,10 +28,9 @@ def used(experiment: Experiment) -> Experiment:
     started = experiment.started_models()
     controls = _only(experiment.models, started).values()
     shapes = {model.like for model in controls if isinstance(model, RandomInitModel)}
-    trained = {*run.pretraining, *experiment.finetuned_pretrainings(), *shapes}
+    trained = {*run.pretraining, *experiment.finetuned_pretrainings(), *experiment.exam_pretrainings(), *shapes}
     retention = _only(experiment.retention, {name for block in run.finetuning for name in block.retention})
     generators = {measured.generator for measured in retention.values() if measured.generator}
-    trained |= {generator.partition("-")[0] for generator in generators - experiment.models.keys()}
     trained |= {ancestor for name in trained for ancestor in experiment.ancestors(name)}
     pretraining = _only(experiment.pretraining, trained)
     tokenizers = _only(experiment.tokenizers, {settings.tokenizer for settings in pretraining.values()})
