@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from masked_models import KINDS, POSITIONS, masked_model, write_masked_model
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForMaskedLM
 from word_models import PIECES
 
@@ -103,3 +104,17 @@ def test_published_perplexity_is_what_its_code_computes(positions: int, tmp_path
     assert published_perplexity(model_of(folder), windows, MASK, 2000) == pytest.approx(expected, rel=1e-5)
     some = published_windows(stream, positions, tokenizer.pad_id, wanted=2, seed=1)
     assert set(some.documents.tolist()) < set(windows.documents.tolist())
+
+
+def test_a_head_converted_from_tensorflow_is_the_same_head(tmp_path: Path) -> None:
+    """`bert-base-uncased` calls the parameters of LayerNorm gamma and beta."""
+    folder = write_masked_model(tmp_path / "bert", "bert")
+    before = load_language_head(folder)
+    weights = load_file(folder / "model.safetensors")
+    for ours, theirs in (("weight", "gamma"), ("bias", "beta")):
+        weights = {name.replace(f"LayerNorm.{ours}", f"LayerNorm.{theirs}"): part for name, part in weights.items()}
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    after = load_language_head(folder)
+    assert before is not None and after is not None
+    assert all(torch.equal(part, after.state_dict()[name]) for name, part in before.state_dict().items())
+    assert not torch.equal(after.norm.weight, torch.ones_like(after.norm.weight))

@@ -17,6 +17,7 @@ from electralab.report.results import Results
 from electralab.report.runs import Runs
 from electralab.report.statistics.differences import Difference, difference_text
 from electralab.report.statistics.intervals import Summary, summarize
+from electralab.report.tables.pruning import MOST_SAID
 from electralab.report.tables.score_cells import difference_cell, score_text
 from electralab.report.text import ABSENT, listing, number
 
@@ -172,7 +173,7 @@ def _answer(runs: Runs, own: Sequence[Line]) -> str:
         lines = [line for line in own if line.minus_pretrained and line.minus_pretrained.verdict == verdict]
         if lines:
             chains = [f"`{line.method}` on {line.task} {difference_text(line.minus_pretrained)}" for line in lines]
-            parts.append(f"{words}: {listing(chains)}")
+            parts.append(f"{words}: {listing(chains) if len(chains) <= MOST_SAID else f'{len(chains)} chains'}")
     before = next((line for line in own if not line.method), None)
     known = f"pretrained {number(before.value.mean)}; " if before and before.value else ""
     return f"**{runs.title(own[0].model)}, {own[0].retention}:** {known}{'; '.join(parts) or 'no chain measured'}."
