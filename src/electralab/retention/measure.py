@@ -8,23 +8,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 
-from electralab.artifacts import read_manifest, weights_in
-from electralab.config.methods.chains import CALLED
 from electralab.data.corpora import iter_documents
-from electralab.data.models import DECODERS, weight_files
+from electralab.data.models import weight_files
 from electralab.electra.convert import has_detection_head, load_encoder, load_language_head, load_pair
 from electralab.electra.encoder import Encoder
 from electralab.electra.pair import GeneratorHead
 from electralab.errors import RunFailed, Unsuitable, UserError
 from electralab.files import atomic_write, files_checksum, read_json
 from electralab.model_files import CONFIG, TOKENIZER
-from electralab.names import record_in
-from electralab.records import Meter, RunRecord, check_network, read_record, write_record
+from electralab.records import Meter, RunRecord, write_record
 from electralab.retention.detection import detected
-from electralab.retention.influence import Measured, area_under_curve, mean_of
+from electralab.retention.influence import Documents, Measured, area_under_curve, mean_of
+from electralab.retention.networks import (
+    check_fit,
+    generator_network,
+    measured_body,
+    pretrained_network,
+    vocabulary,
+)
 from electralab.retention.pseudo_perplexity import (
     LanguageModel,
     published_perplexity,
@@ -32,7 +35,7 @@ from electralab.retention.pseudo_perplexity import (
     token_losses,
 )
 from electralab.retention.windows import Windows, sampled_windows
-from electralab.specs import RetentionSpec, weights_folder
+from electralab.specs import RetentionSpec
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
 
 DOCUMENTS = "documents.csv"
@@ -73,7 +76,7 @@ class Exam:
     device: str
 
     @property
-    def scored_documents(self) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    def scored_documents(self) -> Documents:
         """The document of every token that counts, [T]."""
         return self.windows.documents[:, None].expand_as(self.windows.scored)[self.windows.scored].numpy()
 
@@ -126,8 +129,9 @@ def held_out_checksum(corpus: Path) -> str:
 
 
 def _measured(spec: RetentionSpec, inputs: Inputs, device: str) -> Found:
-    pretrained = _pretrained(spec, inputs.pretrained)
-    encoder, checksums = _body(spec, pretrained, inputs.start)
+    pretrained = pretrained_network(spec, inputs.pretrained)
+    assert inputs.pretrained is not None
+    encoder, checksums = measured_body(spec, pretrained, inputs.start)
     if spec.settings.window > encoder.config.max_positions:
         raise Unsuitable(
             f"window {spec.settings.window} is longer than the {encoder.config.max_positions} positions of model "
@@ -136,14 +140,14 @@ def _measured(spec: RetentionSpec, inputs: Inputs, device: str) -> Found:
     head = load_language_head(pretrained)
     if head is None and not has_detection_head(pretrained):
         raise Unsuitable(f"{spec.model} comes without a masked-language head, and is no discriminator of an ELECTRA")
-    _check_fit(spec, encoder, pretrained)
+    check_fit(spec, encoder, pretrained)
     tokenizer = load_tokenizer(pretrained / TOKENIZER)
     windows = sampled_windows(iter_documents(inputs.corpus, "held_out"), tokenizer, spec.settings)
     exam = Exam(spec, inputs.corpus, tokenizer, windows, device)
     if head is not None:
         found = _language(exam, encoder, head, pretrained)
     else:
-        found = _detection(exam, encoder, pretrained, _generator(spec, inputs))
+        found = _detection(exam, encoder, pretrained, generator_network(spec, inputs.pretrained, inputs.generator))
     if not all(map(math.isfinite, found.metrics.values())):
         raise RunFailed("the model answers with something that is not a finite number")
     return found._replace(checksums=checksums | found.checksums)
@@ -176,7 +180,7 @@ def _language(exam: Exam, encoder: Encoder, head: GeneratorHead, pretrained: Pat
 def _detection(exam: Exam, encoder: Encoder, pretrained: Path, generator: Path) -> Found:
     """AUC of the body under the pretrained head, over the tokens that may be replaced."""
     settings, scored = exam.spec.settings, exam.windows.scored
-    if _vocabulary(pretrained) != _vocabulary(generator):
+    if vocabulary(pretrained) != vocabulary(generator):
         raise UserError(
             f"{exam.spec.title}: the generator in {generator} has another vocabulary than {pretrained}: name one with "
             f"the model's tokenizer in retention.{exam.spec.name}.generator"
@@ -224,88 +228,3 @@ def _write_documents(path: Path, measured: Measured | None) -> None:
         writer.writerow(["document", "influence"])
         if measured is not None:
             writer.writerows(zip(measured.documents.tolist(), measured.influence.tolist(), strict=True))
-
-
-# --- networks ---------------------------------------------------------------------------------------------------------
-
-
-def _pretrained(spec: RetentionSpec, vouching: Path | None) -> Path:
-    """The folder of the pretrained network.
-
-    Raises:
-        Unsuitable: there is none, or it is a decoder.
-        UserError: it is not the one that is vouched for.
-    """
-    if vouching is None:
-        raise Unsuitable(f"{spec.model} was never pretrained: there is nothing to retain")
-    folder = weights_folder(spec, vouching)
-    _check_vouched(vouching, folder, downloaded=spec.downloaded is not None)
-    if (kind := read_json(folder / CONFIG).get("model_type")) in DECODERS:
-        raise Unsuitable(f"{spec.model} is a decoder ({kind}): it predicts no masked word")
-    return folder
-
-
-def _generator(spec: RetentionSpec, inputs: Inputs) -> Path:
-    """The folder of the frozen generator; errors as `_pretrained`."""
-    given = inputs.generator
-    if given is not None:
-        downloaded = given != Path(record_in(str(given.parent)))
-        folder = given.parent if downloaded else given.parent / "generator"
-        _check_vouched(given, folder, downloaded)
-        return folder
-    assert inputs.pretrained is not None
-    if spec.downloaded is not None:
-        raise Unsuitable(
-            f"{spec.model} comes without the generator that it was trained with: name one in "
-            f"retention.{spec.name}.generator"
-        )
-    folder = inputs.pretrained.parent / "generator"
-    _check_vouched(inputs.pretrained, folder, downloaded=False)
-    return folder
-
-
-def _check_vouched(vouching: Path, folder: Path, downloaded: bool) -> None:
-    if downloaded:
-        if files_checksum(weight_files(folder)) != read_json(vouching).get("sha256"):
-            raise UserError(
-                f"the weights in {folder} are not those of {vouching}: delete the folder and fetch it again"
-            )
-        return
-    record = read_record(vouching)
-    if record.status != "ok":
-        raise Unsuitable(f"pretraining {record.model} is {record.status} ({record.reason})")
-    check_network(vouching, folder)
-
-
-def _body(spec: RetentionSpec, pretrained: Path, start: Path | None) -> tuple[Encoder, dict[str, str]]:
-    """The encoder that is measured, and the checksum of its weights.
-
-    Raises:
-        Unsuitable: the run left no whole model, or one that reads otherwise.
-        UserError: its files are missing or damaged.
-    """
-    if start is None:
-        return load_encoder(pretrained)[0], {"model": files_checksum(weight_files(pretrained))}
-    manifest, folder = read_manifest(start), start.parent
-    if manifest.form is None:
-        raise Unsuitable(f"{manifest.method} left no model ({manifest.reason})")
-    if manifest.form != "huggingface":
-        remedy = ": append a link that merges it" if manifest.form == "adapter" else ""
-        raise Unsuitable(f"{manifest.method} left {CALLED[manifest.form]}, and plain models are measured{remedy}")
-    if _vocabulary(folder) != _vocabulary(pretrained):
-        raise Unsuitable(f"{manifest.method} left a model with another vocabulary than {spec.model}")
-    return load_encoder(folder)[0], {"model": files_checksum(weights_in(folder))}
-
-
-def _check_fit(spec: RetentionSpec, encoder: Encoder, pretrained: Path) -> None:
-    """The head of pretraining fits a body of its width alone."""
-    before = read_json(pretrained / CONFIG)
-    width = before.get("hidden_size", before.get("dim"))
-    if encoder.config.hidden_size != width:
-        raise Unsuitable(
-            f"its layers are {encoder.config.hidden_size} wide, and the head of {spec.model} reads {width}"
-        )
-
-
-def _vocabulary(folder: Path) -> object:
-    return read_json(folder / TOKENIZER)["model"]["vocab"]
