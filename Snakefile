@@ -52,6 +52,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/tokens.smk"
 include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/run.smk"
+include: "workflow/rules/retention.smk"
 include: "workflow/rules/search.smk"
 include: "workflow/rules/report.smk"
 

@@ -26,6 +26,7 @@ KINDS: dict[str, str] = {
     "grid": "a grid over rank and alpha",
     "prune_rates": "a method that prunes at several rates",
     "search": "a search",
+    "retention": "a measurement of retention",
     "two_protocols": "a method with one learning rate and the same method with several",
 } | {kind: f"`{kind}`" for kind in (*PRUNING, *STORED_SMALLER)}
 
@@ -114,6 +115,14 @@ TABLES: dict[str, Item] = {
         """Score against the share of weights that a method sets to zero: a row a rate, a column a method, each with its
         interval, and the paired differences to the dense model. Published rates stand beside them where the task is
         the same.""",
+    ),
+    "retention": _item(
+        "Retention of pretraining",
+        "retention",
+        """What models still know of their pretraining, on held-out text: the pretrained model first, then every chain,
+        with its difference to the pretrained model and to the link before it. For a model with a head for masked words
+        the loss of every token and its pseudo-perplexity; for an ELECTRA discriminator the AUC at detecting what a
+        frozen generator replaced.""",
     ),
     "methods": _item(
         "Methods",
@@ -224,6 +233,8 @@ DETAILS: dict[str, str] = {
     "comparisons": "every two arms of a task (a model with a method): their difference, paired over seeds and rows",
     "searches": "the trials of searches",
     "quantization_layers": "every layer of quantized models: bits, bytes, rounding error, a row a layer and seed",
+    "retention": "what models still know of pretraining, a row a measurement",
+    "retention_differences": "the same: every chain minus the pretrained model, and minus the link before it",
     "confusions": "confusion matrices of classifications, a row a cell",
 }
 TABLE_FILES = ("csv", "md", "html")

@@ -15,6 +15,7 @@ rule collect:
         records=PLAN.records,
         searches=PLAN.search_results,
         tasks=PLAN.finetuned_tasks,
+        retentions=PLAN.retention_records,
     output:
         "results/{name}/runs.csv",
         expand("results/{{name}}/{detail}.csv", detail=DETAILS),
@@ -27,7 +28,7 @@ rule collect:
         "Collect the runs of {wildcards.name}"
     shell:
         "python -m electralab collect {input.records:q} --searches {input.searches:q} --tasks {input.tasks:q}"
-        " --results results/{wildcards.name} 2> {log}"
+        " --retentions {input.retentions:q} --results results/{wildcards.name} 2> {log}"
 
 
 rule table:

@@ -48,6 +48,7 @@ from electralab.config.methods.trim_vocabulary import TrimVocabulary
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
 from electralab.config.preflight import load_to_run
 from electralab.config.pretraining import RECIPES, WATCHING, Initialization, Pretraining, Shape
+from electralab.config.retention import Retention
 from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
     GlueFolder,
@@ -139,6 +140,7 @@ __all__ = [
     "Recover",
     "Remove",
     "RemoveHeads",
+    "Retention",
     "Role",
     "Search",
     "Shape",
