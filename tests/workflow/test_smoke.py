@@ -191,7 +191,7 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        ("methods: {smoke_full: {epochs: 2}}", {"run": runs_of("smoke_full")}),
+        ("methods: {smoke_full: {epochs: 2}}", {"run": runs_of("smoke_full", "smoke_distil")}),
         (
             "methods: {smoke_lora: {epochs: 2}}",
             {"run": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
