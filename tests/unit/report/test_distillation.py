@@ -65,7 +65,7 @@ def test_an_experiment_with_a_student_has_the_table() -> None:
 def test_students_stand_below_their_teacher_each_first_alone(made: Made) -> None:
     rows = [line.split("|")[1].strip() for line in made.section(SECTION).splitlines() if line.startswith("| ")]
     drawn, copied = ["drawn_alone", "drawn"], ["alone", "logits", "hidden", "hidden+trim", "hidden+trim+int8"]
-    assert rows[:3] == ["Chain", ":--", "full"] and rows[-1] == "majority class"
+    assert rows[:3] == ["Chain", ":--", "full"] and rows[-3:] == [*drawn, "majority class"]
     assert [row for row in rows if row in drawn] == drawn
     assert [row for row in rows if row in copied] == copied
     assert set(rows) == {"Chain", ":--", "full", *drawn, *copied, "slow", "majority class"}
@@ -118,7 +118,7 @@ def test_sizes(made: Made) -> None:
 def test_the_answer_says_what_the_teacher_is_worth(made: Made) -> None:
     (answer,) = made.notes("against the same student alone")
     taught, _, whole = answer.partition(". Against the teacher: ")
-    assert "better: `drawn` +0.020 [" in taught and " and `hidden` +0.100 [" in taught
+    assert "better: `hidden` +0.100 [" in taught and " and `drawn` +0.020 [" in taught
     assert "no difference shown: " in taught and "`logits` +0.002 [" in taught
     assert "worse: " in whole and "`alone` -0.120 [" in whole and "+trim" not in answer
 
@@ -139,6 +139,12 @@ def test_a_teacher_that_is_not_among_the_runs(builder: Builder) -> None:
     assert made.note("No finished run of the teacher `full`", "list it among its methods")
     assert made.note("no finished student beside a teacher or itself alone")
     assert made.cells("logits", SECTION)["Minus teacher"] == "–"
+
+
+def test_the_methods_page_says_what_differs_from_defaults_alone(builder: Builder) -> None:
+    study(builder, seeds=(0,))
+    options = Made(builder, "methods").row(method="logits")["options"]
+    assert options == "student.layers 0;2;4; student.start teacher; teacher full; temperature 4"
 
 
 def test_failed_students_are_rows(builder: Builder) -> None:

@@ -107,11 +107,12 @@ def lines(runs: Runs) -> dict[tuple[str, str], list[Line]]:
 
 
 def _place(runs: Runs, line: Line) -> tuple[Any, ...]:
-    """By student, each first alone, then by what teaches it; links that follow go below."""
+    """By student, drawn ones last; each first alone, then by what teaches it; links that follow go below."""
     first, *more = chain_links(line.chain)
     told = runs.settings(first)
     taught = [float(told.get(name) or 0.0) for name in ("hidden_weight", "distillation_alpha")]
-    return _of_student(runs, first), *taught, first, len(more), more
+    place = [*OWNERS, "random"].index(str(told.get("student.start")))
+    return place, _of_student(runs, first), *taught, first, len(more), more
 
 
 def _line(
