@@ -23,6 +23,7 @@ from electralab.config.methods.adapters import (
     Role,
 )
 from electralab.config.methods.chains import check_chain, with_prefixes
+from electralab.config.methods.distil import CopiedStudent, Distil, RandomStudent
 from electralab.config.methods.distillation import Taught
 from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning, WholeTraining
 from electralab.config.methods.half import Half
@@ -87,7 +88,9 @@ __all__ = [
     "AdapterMethod",
     "Answers",
     "BnbInt8",
+    "CopiedStudent",
     "Corpus",
+    "Distil",
     "DownloadedModel",
     "DynamicInt8",
     "Experiment",
@@ -136,6 +139,7 @@ __all__ = [
     "Qat",
     "Qlora",
     "RandomInitModel",
+    "RandomStudent",
     "Range",
     "Recover",
     "Remove",
