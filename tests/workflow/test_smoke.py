@@ -200,7 +200,8 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
     [
         (
             "methods: {smoke_full: {epochs: 2}}",
-            {"run": runs_of("smoke_full", "smoke_distil"), "retention": len(PLAN.retention_runs) - 1},  # not that of the model itself
+            # Not the measurement of the model itself.
+            {"run": runs_of("smoke_full", "smoke_distil"), "retention": len(PLAN.retention_runs) - 1},
         ),
         (
             "methods: {smoke_lora: {epochs: 2}}",
