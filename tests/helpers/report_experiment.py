@@ -51,6 +51,7 @@ class Builder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records: list[Path] = []
+        self.retentions: list[Path] = []
 
     def write(self, record: RunRecord) -> Path:
         path = self.folder / f"{len(self.records):03d}" / "run.json"
@@ -362,7 +363,7 @@ def collected(builder: Builder, tasks: Sequence[Path] = (), searches: str = "") 
     `SEARCHES` has two searches: seven trials of which one failed and one was pruned, and one trial.
     """
     folder = builder.folder.parent / "constructed"
-    collect(read_sources(builder.records, tasks=tasks), folder)
+    collect(read_sources(builder.records, tasks=tasks, retentions=builder.retentions), folder)
     if searches:
         (folder / "searches.csv").write_text(searches)
         checksums = json.loads((folder / "checksums.json").read_text())
