@@ -13,8 +13,8 @@ from electralab.report.flatten import IDENTITY
 
 @dataclass(frozen=True)
 class Sources:
-    """Run records by path, results of searches (`search.json`), the manifests of the tasks that runs are of, the records
-    of measurements of retention by path, and those of benchmarks."""
+    """Run records by path, results of searches (`search.json`), the manifests of the tasks that runs are of, records of
+    measurements of retention by path, and those of benchmarks."""
 
     records: Mapping[Path, RunRecord]
     searches: Sequence[Path] = ()
