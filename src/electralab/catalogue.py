@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-# Kinds of links: those that set weights to zero or take structures out, and those that store weights smaller.
+# Kinds of links: those that set weights to zero or take structures out, that train under a teacher a smaller model, and
+# that store weights smaller.
 PRUNING = ("prune", "prune_as_you_tune", "prune_full", "recover", "remove", "remove_heads")
+DISTILLATION = ("distil",)
 STORED_SMALLER = (
     *("bnb_int8", "dynamic_int8", "half", "nf4", "openvino_int8", "qat", "static_int8", "trim_vocabulary"),
     *("weight_only_int4", "weight_only_int8"),
@@ -30,8 +32,9 @@ KINDS: dict[str, str] = {
     "latency": "a benchmark of batches of rows of one length",
     "task_lengths": "a benchmark of the rows of a task",
     "cold_start": "a benchmark of first answers",
+    "retention": "a measurement of retention",
     "two_protocols": "a method with one learning rate and the same method with several",
-} | {kind: f"`{kind}`" for kind in (*PRUNING, *STORED_SMALLER)}
+} | {kind: f"`{kind}`" for kind in (*PRUNING, *DISTILLATION, *STORED_SMALLER)}
 
 
 class Item(NamedTuple):
@@ -118,6 +121,21 @@ TABLES: dict[str, Item] = {
         """Score against the share of weights that a method sets to zero: a row a rate, a column a method, each with its
         interval, and the paired differences to the dense model. Published rates stand beside them where the task is
         the same.""",
+    ),
+    "retention": _item(
+        "Retention of pretraining",
+        "retention",
+        """What models still know of their pretraining, on held-out text: the pretrained model first, then every chain,
+        with its difference to the pretrained model and to the link before it. For a model with a head for masked words
+        the loss of every token and its pseudo-perplexity; for an ELECTRA discriminator the AUC at detecting what a
+        frozen generator replaced.""",
+    ),
+    "distillation": _item(
+        "Distillation",
+        " ".join(DISTILLATION),
+        """Smaller models beside their teacher: where a student's layers are from and what it was taught, its score, the
+        paired differences to the same student fine-tuned alone and to the teacher, its parameters, and the bytes of its
+        files. Links that make a student smaller still stand below it.""",
     ),
     "methods": _item(
         "Methods",
@@ -280,6 +298,8 @@ DETAILS: dict[str, str] = {
     "searches": "the trials of searches",
     "benchmarks": "benchmarks, a row a variant and workload: seconds, how many times faster, memory",
     "quantization_layers": "every layer of quantized models: bits, bytes, rounding error, a row a layer and seed",
+    "retention": "what models still know of pretraining, a row a measurement",
+    "retention_differences": "the same: every chain minus the pretrained model, and minus the link before it",
     "confusions": "confusion matrices of classifications, a row a cell",
 }
 TABLE_FILES = ("csv", "md", "html")

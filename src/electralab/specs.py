@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from electralab.config import WATCHING, DownloadedModel, Initialization, Method, Pretraining, Shape, Strict
+from electralab.config import WATCHING, DownloadedModel, Initialization, Method, Pretraining, Retention, Shape, Strict
 from electralab.names import NO_MODEL, chain_name, snapshot_in
 
 
@@ -73,7 +73,26 @@ class RunSpec(Strict):
         return f"{self.model} on {self.task}, {self.method}, seed {self.seed}"
 
 
-def weights_folder(spec: RunSpec, start: Path) -> Path:
+class RetentionSpec(Strict):
+    """One measurement of what is left of pretraining: in a run, or in the model before any."""
+
+    name: str
+    model: str
+    task: str | None = Field(None, description="None: the pretrained model itself.")
+    method: str | None = Field(None, description="The chain of methods, joined by `+`.")
+    seed: int = Field(description="Of the run; of the pretraining where there is no run.")
+    settings: Retention
+    downloaded: DownloadedModel | None = Field(None, description="Set when the model was not pretrained here.")
+    snapshot: float | None = Field(None, description="Share of the pretraining's steps, where it is not the whole run.")
+
+    @property
+    def title(self) -> str:
+        """What the measurement is called while it runs, and in errors."""
+        of = f"{self.model} on {self.task}, {self.method}, seed {self.seed}" if self.task else self.model
+        return f"retention {self.name} of {of}"
+
+
+def weights_folder(spec: RunSpec | RetentionSpec, start: Path) -> Path:
     """The Hugging Face directory that the record of a pretraining or the manifest of a downloaded model vouches for."""
     if spec.downloaded is not None:
         return start.parent

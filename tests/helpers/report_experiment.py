@@ -51,6 +51,7 @@ class Builder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.records: list[Path] = []
+        self.retentions: list[Path] = []
 
     def write(self, record: RunRecord) -> Path:
         path = self.folder / f"{len(self.records):03d}" / "run.json"
@@ -364,7 +365,8 @@ def collected(
     `SEARCHES` has two searches: seven trials of which one failed and one was pruned, and one trial.
     """
     folder = builder.folder.parent / "constructed"
-    collect(read_sources(builder.records, tasks=tasks, benchmarks=benchmarks), folder)
+    found = read_sources(builder.records, tasks=tasks, benchmarks=benchmarks, retentions=builder.retentions)
+    collect(found, folder)
     if searches:
         (folder / "searches.csv").write_text(searches)
         checksums = json.loads((folder / "checksums.json").read_text())

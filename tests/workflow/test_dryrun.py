@@ -13,7 +13,7 @@ from subprocess import CompletedProcess
 import pytest
 
 from electralab.config import read_experiment
-from electralab.names import run_folder
+from electralab.names import retention_folder, run_folder
 from electralab.plan import Plan
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -53,6 +53,7 @@ def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakema
     assert jobs.pop("total") == sum(jobs.values())
     assert jobs.get("pretrain", 0) == len(expected.pretraining_runs)
     assert jobs["run"] == len(expected.task_records)
+    assert jobs.get("retention", 0) == len(expected.retention_records)
     assert jobs.get("search", 0) == len(expected.search_results)
     assert jobs["table"] == len(expected.tables)
     assert jobs["figure"] == len(expected.figures)
@@ -109,6 +110,7 @@ def test_single_target_plans_only_what_it_needs(tmp_path: Path, snakemake: Run) 
         "artifacts/runs/tiny-g25/nonsense/quick_full/seed-0/run.json",
         "artifacts/runs/tiny-g25/boolq/quick_full+nonsense/seed-0/run.json",
         "artifacts/runs/no_model/boolq/quick_full/seed-0/run.json",
+        "artifacts/retention/nonsense/tiny-g25/run.json",
     ],
 )
 def test_wrong_target_is_refused_with_its_name(target: str, tmp_path: Path, snakemake: Run) -> None:
@@ -148,4 +150,6 @@ def artifacts(of: Plan) -> dict[str, str]:
         made[f"pretrained/{model}/{seed}"] = of.pretrain_spec(model, seed) + str(of.pretrain_inputs(model, seed))
     for run in (*of.finetuning_runs, *of.baseline_runs):
         made[run_folder(*run)] = of.run_spec(*run) + str(of.run_inputs(*run))
+    for retention in of.retention_runs:
+        made[retention_folder(*retention)] = of.retention_spec(*retention) + str(of.retention_inputs(*retention))
     return made

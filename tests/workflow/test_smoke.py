@@ -103,6 +103,13 @@ def test_table_has_numbers_and_a_readable_twin(smoke: Path, table: str) -> None:
     assert page.count("<tr>") >= 2 and not re.search(r"(src|href)=", page)
 
 
+def test_what_is_retained_is_measured_beside_the_runs(smoke: Path) -> None:
+    records = [read_record(smoke / path) for path in PLAN.retention_records]
+    assert [record.status for record in records] == ["ok", "ok", "skipped", "skipped"]  # the model, full, trim, int8
+    assert all(0.3 < record.metrics["rtd_auc"] < 0.9 for record in records[:2])
+    assert len(rows(smoke / "results/smoke/retention.csv")) == 4
+
+
 def test_adapters_lie_beside_their_records(smoke: Path) -> None:
     for model, task, chain, seed in PLAN.finetuning_runs:
         folder = smoke / run_folder(model, task, chain, seed) / "model"
@@ -191,15 +198,20 @@ def test_deleted_figure_is_rebuilt_alone(smoke: Path, snakemake: Run) -> None:
 @pytest.mark.parametrize(
     ("edit", "expected"),
     [
-        ("methods: {smoke_full: {epochs: 2}}", {"run": runs_of("smoke_full")}),
+        (
+            "methods: {smoke_full: {epochs: 2}}",
+            # Not the measurement of the model itself.
+            {"run": runs_of("smoke_full", "smoke_distil"), "retention": len(PLAN.retention_runs) - 1},
+        ),
         (
             "methods: {smoke_lora: {epochs: 2}}",
             {"run": runs_of("smoke_lora") + runs_of(*PLAN.experiment.expanded("smoke_grid")), "search": 1},
         ),
+        ("retention: {smoke_retention: {sequences: 50}}", {"retention": len(PLAN.retention_runs)}),
         ("methods: {smoke_tfidf: {max_train_rows: 150}}", {"run": len(PLAN.baseline_runs)}),
         ("methods: {quick_full: {epochs: 9}}", {}),
     ],
-    ids=["fine-tuning method", "method of a grid and a search", "baseline", "method that is not used"],
+    ids=["fine-tuning method", "method of a grid and a search", "retention", "baseline", "method that is not used"],
 )
 def test_edited_method_reruns_only_its_runs(
     edit: str, expected: dict[str, int], smoke: Path, snakemake: Run, overlay: Callable[[str], Path]

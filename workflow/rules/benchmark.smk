@@ -2,7 +2,7 @@
 
 
 rule benchmark:
-    """Time variants of a model in turns; nothing else runs beside it here."""
+    """Time variants of a model in turns."""
     input:
         unpack(lambda w: PLAN.benchmark_inputs(w.benchmark)),
     output:
@@ -15,7 +15,7 @@ rule benchmark:
         benchmark=one_of(PLAN.experiment.benchmarks),
     conda:
         "../../envs/electralab.yaml"
-    threads: workflow.cores or 1
+    threads: CORES  # so that nothing else runs beside it here
     resources:
         gpu=GPUS,
         mem_mb=16000,

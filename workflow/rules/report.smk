@@ -16,6 +16,7 @@ rule collect:
         searches=PLAN.search_results,
         benchmarks=PLAN.benchmark_records,
         tasks=PLAN.finetuned_tasks,
+        retentions=PLAN.retention_records,
     output:
         "results/{name}/runs.csv",
         expand("results/{{name}}/{detail}.csv", detail=DETAILS),
@@ -28,7 +29,8 @@ rule collect:
         "Collect the runs of {wildcards.name}"
     shell:
         "python -m electralab collect {input.records:q} --searches {input.searches:q} --tasks {input.tasks:q}"
-        " --benchmarks {input.benchmarks:q} --results results/{wildcards.name} 2> {log}"
+        " --retentions {input.retentions:q} --benchmarks {input.benchmarks:q}"
+        " --results results/{wildcards.name} 2> {log}"
 
 
 rule table:

@@ -32,6 +32,7 @@ from electralab.config.methods.adapters import (
     Role,
 )
 from electralab.config.methods.chains import check_chain, with_prefixes
+from electralab.config.methods.distil import CopiedStudent, Distil, RandomStudent
 from electralab.config.methods.distillation import Taught
 from electralab.config.methods.full import FINETUNING_RECIPES, FullFinetuning, WholeTraining
 from electralab.config.methods.half import Half
@@ -57,6 +58,7 @@ from electralab.config.methods.trim_vocabulary import TrimVocabulary
 from electralab.config.models import DownloadedModel, HubModel, LocalModel, PackageModel, RandomInitModel
 from electralab.config.preflight import load_to_run
 from electralab.config.pretraining import RECIPES, WATCHING, Initialization, Pretraining, Shape
+from electralab.config.retention import Retention
 from electralab.config.search import Grid, Range, Search
 from electralab.config.tasks import (
     GlueFolder,
@@ -99,7 +101,9 @@ __all__ = [
     "Benchmark",
     "BnbInt8",
     "ColdStart",
+    "CopiedStudent",
     "Corpus",
+    "Distil",
     "DownloadedModel",
     "DynamicInt8",
     "Experiment",
@@ -149,10 +153,12 @@ __all__ = [
     "Qat",
     "Qlora",
     "RandomInitModel",
+    "RandomStudent",
     "Range",
     "Recover",
     "Remove",
     "RemoveHeads",
+    "Retention",
     "Role",
     "Search",
     "Shape",

@@ -53,6 +53,10 @@ def check_library(experiment: Experiment) -> None:
             _check_teacher(experiment, name, method)
     _check_searches(experiment)
     _check_benchmarks(experiment)
+    for name, measured in experiment.retention.items():
+        _known(f"retention.{name}.corpus", measured.corpus, experiment.corpora)
+        if measured.generator is not None:
+            _known(f"retention.{name}.generator", measured.generator, experiment.generator_names())
 
 
 def _check_teacher(experiment: Experiment, name: str, method: Taught) -> None:
@@ -117,6 +121,10 @@ def check_run(experiment: Experiment) -> None:
             _known(f"{where}.tasks", task, experiment.tasks)
         for model in block.models:
             _known(f"{where}.models", model, experiment.model_names())
+        for name in block.retention:
+            _known(f"{where}.retention", name, experiment.retention)
+            for model in block.models:
+                _check_retention(experiment, name, model)
         _check_chains(experiment, where, block)
         _check_length(experiment, where, block)
     for name in run.benchmarks:
@@ -226,16 +234,35 @@ def _check_fit(experiment: Experiment, model: str, name: str, method: Method) ->
         )
 
 
+def _check_retention(experiment: Experiment, name: str, model: str) -> None:
+    """What is pretrained here reads windows as long, and the generator reads with the model's tokenizer."""
+    measured, where = experiment.retention[name], f"retention.{name}"
+    own = [other for other in (model, measured.generator) if other and other not in _downloaded(experiment)]
+    for other in own:
+        longest = experiment.pretraining_of(other).discriminator.max_positions
+        if measured.window > longest:
+            raise ValueError(
+                f"{where}.window {measured.window} is longer than the max_positions {longest} of {other}: lower it"
+            )
+    tokenizers = [experiment.pretraining_of(other).tokenizer for other in own]
+    if len(set(tokenizers)) > 1:
+        raise ValueError(
+            f"{where}.generator: {measured.generator} reads with the tokenizer {tokenizers[1]} and {model} with "
+            f"{tokenizers[0]}: name a generator with the model's tokenizer"
+        )
+
+
 def _check_pretrainings(experiment: Experiment) -> None:
-    """The pretrainings that run, and those whose models are fine-tuned."""
-    finetuned, seed = experiment.finetuned_pretrainings(), experiment.run.pretraining_seed
-    for name in sorted(finetuned):
+    """The pretrainings that run, and those whose models are fine-tuned or set an exam."""
+    wanted = experiment.finetuned_pretrainings() | experiment.exam_pretrainings()
+    seed = experiment.run.pretraining_seed
+    for name in sorted(wanted):
         seeds = experiment.pretraining[name].seeds
         if seed not in seeds:
             raise ValueError(
                 f"run.pretraining_seed {seed} is none of pretraining.{name}.seeds ({', '.join(map(str, seeds))})"
             )
-    for name in sorted(finetuned | {*experiment.run.pretraining}):
+    for name in sorted(wanted | {*experiment.run.pretraining}):
         settings = experiment.pretraining[name]
         if settings.warmup_steps >= settings.steps:
             raise ValueError(

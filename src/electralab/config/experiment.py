@@ -14,6 +14,7 @@ from electralab.config.methods import Method
 from electralab.config.methods.chains import with_prefixes
 from electralab.config.models import Model, RandomInitModel
 from electralab.config.pretraining import Pretraining
+from electralab.config.retention import Retention
 from electralab.config.search import Grid, Search
 from electralab.config.tasks import GlueFolder, Task
 from electralab.config.text import Corpus, Tokenizer
@@ -37,6 +38,11 @@ class FinetuneRuns(Strict):
     )
     seeds: Distinct[Seed] = Field(
         [0, 1, 2], min_length=1, description="Each sets the order of the rows, dropout and the head's initial values."
+    )
+    retention: Distinct[Name] = Field(
+        [],
+        description="Names of `retention`: what each model of the block, and each of its runs, still knows of "
+        "pretraining. It makes no run anew.",
     )
 
     @model_validator(mode="after")
@@ -77,6 +83,7 @@ class Experiment(Strict):
     grids: dict[Name, Grid] = Field({})
     searches: dict[Name, Search] = Field({})
     benchmarks: dict[Name, Benchmark] = Field({})
+    retention: dict[Name, Retention] = Field({})
     run: Run = Run()
 
     @model_validator(mode="after")
@@ -123,6 +130,11 @@ class Experiment(Strict):
         ]
         return [*self.models, *self.pretraining, *sizes, *snapshots]
 
+    def generator_names(self) -> list[str]:
+        """Models that have a generator, or may be one: those pretrained here, by size, and downloaded ones."""
+        sizes = [model_name(name, size) for name, p in self.pretraining.items() for size in p.generator_sizes]
+        return [*(name for name, model in self.models.items() if not isinstance(model, RandomInitModel)), *sizes]
+
     def started_models(self) -> set[str]:
         """Names that fine-tuning and searches start from, as they are written."""
         searched = (self.searches[name].model for name in self.run.searches)
@@ -131,6 +143,12 @@ class Experiment(Strict):
     def finetuned_pretrainings(self) -> set[str]:
         """Pretrainings of which a model is fine-tuned."""
         return {model.partition("-")[0] for model in self.started_models() - self.models.keys()}
+
+    def exam_pretrainings(self) -> set[str]:
+        """Pretrainings whose generator sets the exam of a retention that is measured."""
+        measured = {name for block in self.run.finetuning for name in block.retention}
+        generators = {self.retention[name].generator for name in measured}
+        return {name.partition("-")[0] for name in generators if name and name not in self.models}
 
     def ancestors(self, pretraining: str) -> list[str]:
         """The pretrainings whose weights a pretraining goes on from, the nearest first.

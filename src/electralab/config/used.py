@@ -28,20 +28,24 @@ def used(experiment: Experiment) -> Experiment:
     started = experiment.started_models()
     controls = _only(experiment.models, started).values()
     shapes = {model.like for model in controls if isinstance(model, RandomInitModel)}
-    trained = {*run.pretraining, *experiment.finetuned_pretrainings(), *shapes}
+    trained = {*run.pretraining, *experiment.finetuned_pretrainings(), *experiment.exam_pretrainings(), *shapes}
+    retention = _only(experiment.retention, {name for block in run.finetuning for name in block.retention})
+    generators = {measured.generator for measured in retention.values() if measured.generator}
     trained |= {ancestor for name in trained for ancestor in experiment.ancestors(name)}
     pretraining = _only(experiment.pretraining, trained)
     tokenizers = _only(experiment.tokenizers, {settings.tokenizer for settings in pretraining.values()})
     starts = {name for p in pretraining.values() for name in (p.start_from, p.start_generator_from) if name}
     owners = {tokenizer.model for tokenizer in tokenizers.values() if isinstance(tokenizer, ModelTokenizer)}
     taught_by = {method.teacher_model for method in teachers if method.teacher_model}
-    models = _only(experiment.models, {*started, *starts, *owners, *taught_by})
+    models = _only(experiment.models, {*started, *starts, *owners, *taught_by, *generators})
     corpora = {settings.corpus for settings in pretraining.values()}
     corpora |= {trained.corpus for trained in tokenizers.values() if isinstance(trained, TrainedTokenizer)}
     corpora |= {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}
+    corpora |= {measured.corpus for measured in retention.values()}
     parts = {
         "searches": searches,
         "benchmarks": _only(experiment.benchmarks, run.benchmarks),
+        "retention": retention,
         "methods": _only(experiment.methods, named),
         "grids": grids,
         "tasks": tasks,

@@ -20,7 +20,7 @@ def know(plan: Plan, rules: list[str]) -> None:
     """Remember what can be asked for, once the Snakefile has been read: files of the plan, and the named targets."""
     global _experiment
     _experiment = plan.experiment.name
-    _targets[:] = [*rules, *plan.records, *plan.search_results, *plan.results(TABLES, FIGURES)]
+    _targets[:] = [*rules, *plan.records, *plan.retention_records, *plan.search_results, *plan.results(TABLES, FIGURES)]
 
 
 def told(text: str) -> str | None:

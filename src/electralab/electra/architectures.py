@@ -63,7 +63,7 @@ def as_electra(values: dict[str, Any], state: dict[str, Tensor]) -> tuple[dict[s
         Both, the weights of the backbone starting with `electra.`; beside them stay the heads of an ELECTRA.
     """
     kind = values["model_type"]
-    state = {_renamed(name, TENSORFLOW_NAMES): tensor for name, tensor in state.items()}
+    state = with_pytorch_names(state)
     inside = any(name.startswith(f"{kind}.") for name in state)
     if kind == "electra":
         return values, state if inside else {f"electra.{name}": tensor for name, tensor in state.items()}
@@ -76,6 +76,11 @@ def as_electra(values: dict[str, Any], state: dict[str, Tensor]) -> tuple[dict[s
         state["embeddings.token_type_embeddings.weight"] = torch.zeros(TOKEN_TYPES, values.get("hidden_size", 0))
     values = values | {"embedding_size": values.get("hidden_size")}
     return values, {f"electra.{name}": tensor for name, tensor in state.items()}
+
+
+def with_pytorch_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights whose names may be TensorFlow's, under those of PyTorch."""
+    return {_renamed(name, TENSORFLOW_NAMES): tensor for name, tensor in state.items()}
 
 
 def as_stored(kind: str, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -18,9 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from electralab.electra.architectures import ARCHITECTURES, as_electra, unsupported
+from electralab.electra.architectures import ARCHITECTURES, as_electra, unsupported, with_pytorch_names
 from electralab.electra.encoder import ElectraConfig, Encoder
-from electralab.electra.pair import ElectraPair, Tied
+from electralab.electra.pair import ElectraPair, GeneratorHead, Tied
 from electralab.errors import UserError
 from electralab.model_files import CONFIG, OLDER_WEIGHTS, WEIGHTS
 
@@ -51,6 +51,16 @@ GENERATOR_HEAD = {
     "dense": "generator_predictions.dense",
     "norm": "generator_predictions.LayerNorm",
     "": "generator_lm_head",  # our head's own bias
+}
+# The head of masked language modelling by architecture; every output matrix is the word table.
+LANGUAGE_HEADS = {
+    "electra": GENERATOR_HEAD,
+    "bert": {
+        "dense": "cls.predictions.transform.dense",
+        "norm": "cls.predictions.transform.LayerNorm",
+        "": "cls.predictions",
+    },
+    "distilbert": {"dense": "vocab_transform", "norm": "vocab_layer_norm", "": "vocab_projector"},
 }
 
 # Our config field -> theirs.
@@ -165,6 +175,32 @@ def load_pair(discriminator: Path, generator: Path, tied: Tied = "all") -> Elect
     _fill_network(pair.generator, pair.generator_head, GENERATOR_HEAD, generator_weights, generator)
     _fill_network(pair.discriminator, pair.discriminator_head, DISCRIMINATOR_HEAD, discriminator_weights, discriminator)
     return pair
+
+
+def load_language_head(directory: Path) -> GeneratorHead | None:
+    """The head of masked language modelling of an ELECTRA generator, a BERT or a DistilBERT; None where there is none.
+
+    Raises:
+        UserError: as `load_encoder`.
+    """
+    config, _ = _read(directory)
+    kind = json.loads((Path(directory) / CONFIG).read_text(encoding="utf-8"))["model_type"]
+    state = with_pytorch_names(_read_weights(Path(directory)))
+    head, names = GeneratorHead(config), LANGUAGE_HEADS[kind]
+    if any(_their_name(name, names) not in state for name in head.state_dict()):
+        return None
+    _fill(head, _head_weights(head, names, state, directory))
+    return head
+
+
+def has_detection_head(directory: Path) -> bool:
+    """Whether a model directory holds the discriminator of an ELECTRA with its head.
+
+    Raises:
+        UserError: as `load_encoder`.
+    """
+    _, state = _read(directory)
+    return all(f"{name}.weight" in state for name in DISCRIMINATOR_HEAD.values())
 
 
 def continue_from(pair: ElectraPair, discriminator: Path, generator: Path | None) -> list[str]:

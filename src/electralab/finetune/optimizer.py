@@ -28,6 +28,8 @@ ADAM_BETAS = (0.9, 0.999)  # ELECTRA paper, appendix B, table 7
 CLIP_NORM = 1.0  # google-research/electra, `model/optimization.py`
 
 Rule = Literal["paper", "google_code", "rc2020"]
+# Parts that are new: they have the rate of the head.
+NEW = ("head.", "to_teacher.")
 TOP_LAYER: dict[Rule, int] = {"paper": 1, "google_code": 2, "rc2020": 0}
 
 
@@ -42,7 +44,7 @@ class _Adam(NamedTuple):
 
 def decay_exponent(parameter: str, layers: int, rule: Rule) -> int:
     """Exponent of the decay for a parameter of `Classifier`, by its name."""
-    if parameter.startswith("head."):
+    if parameter.startswith(NEW):
         return 0
     layer = re.match(r"encoder\.layers\.(\d+)\.", parameter)
     if layer:

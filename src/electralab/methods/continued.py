@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from electralab.artifacts import Reads, read_manifest, weights_in
+from electralab.artifacts import Left, Reads, read_manifest, weights_in
 from electralab.config import WholeTraining
 from electralab.electra.architectures import as_stored
-from electralab.electra.convert import encoder_state
+from electralab.electra.convert import encoder_state, write_model
 from electralab.electra.encoder import Encoder
 from electralab.errors import Unsuitable
-from electralab.files import files_checksum, read_json
+from electralab.files import files_checksum, read_json, staged_folder
 from electralab.finetune.encoder.classifier import Classifier, with_dropout
+from electralab.finetune.encoder.huggingface import rescale_output
 from electralab.finetune.objective import Objective, Regression
 from electralab.methods.job import Job
 from electralab.methods.onnx.network import HEADS, PlainEncoder, read_network
-from electralab.model_files import CONFIG
+from electralab.methods.pruning.huggingface_files import smaller_config
+from electralab.methods.training import unit_scores
+from electralab.model_files import CONFIG, copy_tokenizer
 
 C = TypeVar("C", bound=Classifier)
 
@@ -53,7 +56,29 @@ class FinetunedEncoder:
             _rescale(model.head, self.reads, objective)
         return model
 
-    def state(self, encoder: Encoder, head: nn.Module) -> dict[str, Tensor]:
+    def with_encoder(self, encoder: Encoder) -> FinetunedEncoder:
+        """The same with another encoder under its head."""
+        return replace(self, network=PlainEncoder(encoder, self.network.head, self.network.mean))
+
+    def save(self, folder: Path, model: Classifier, objective: Objective, reads: Reads) -> Left:
+        """Write what was trained as a folder of the same architecture, with as many layers and neurons as it has.
+
+        Args:
+            folder: where to.
+            model: the classifier.
+            objective: what its outputs mean.
+            reads: how rows are read.
+        """
+        reads = unit_scores(reads).model_copy(update={"pooling": self.reads.pooling})
+        head, shape = deepcopy(model.head), model.encoder.config
+        rescale_output(head, objective)
+        config = smaller_config(read_json(self.folder / CONFIG), shape.intermediate_size, shape.layers)
+        with staged_folder(folder) as staging:
+            write_model(staging, config | {"dtype": "float32"}, self._state(model.encoder, head))
+            copy_tokenizer(self.folder, staging, reads.max_length)
+        return Left(form="huggingface", reads=reads)
+
+    def _state(self, encoder: Encoder, head: nn.Module) -> dict[str, Tensor]:
         """Weights under the names that the folder's have."""
         kind = self.architecture
         names: tuple[str, ...] = ("classifier",)
@@ -69,14 +94,14 @@ class FinetunedEncoder:
         return as_stored(kind, encoder_state(encoder)) | named
 
 
-def finetuned_encoder(job: Job, settings: WholeTraining) -> FinetunedEncoder:
-    """Read what the link before left.
+def finetuned_encoder(job: Job, manifest: Path | None, settings: WholeTraining) -> FinetunedEncoder:
+    """Read what a run left, which the plan says is a fine-tuned model.
 
     Raises:
         Unsuitable: the model is a decoder, or reads shorter texts than it would be given.
     """
-    assert job.start is not None, "the configuration lets it follow a fine-tuned model only"
-    folder, reads = job.start.parent, read_manifest(job.start).reads
+    assert manifest is not None
+    folder, reads = manifest.parent, read_manifest(manifest).reads
     assert reads is not None
     network = read_network(folder, reads, job.spec.title)
     longest = network.encoder.config.max_positions

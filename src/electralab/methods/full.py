@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
 
 from electralab.artifacts import Left, Reads
-from electralab.config import FullFinetuning, LinearProbe, PruneFull
+from electralab.config import Distil, FullFinetuning, LinearProbe, PruneFull
 from electralab.electra.encoder import Encoder
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
@@ -24,6 +24,8 @@ from electralab.methods.job import Job, Outcome
 from electralab.methods.training import Kept, ReadsTexts, train, unit_scores
 from electralab.model_files import copy_tokenizer
 from electralab.tokens.tokenizer import TextEncoder, load_tokenizer
+
+C = TypeVar("C", bound=Classifier)
 
 
 def run(job: Job) -> Outcome:
@@ -56,7 +58,7 @@ class WholeEncoder(ReadsTexts):
     def __init__(
         self,
         job: Job,
-        settings: FullFinetuning | LinearProbe | PruneFull,
+        settings: FullFinetuning | LinearProbe | PruneFull | Distil,
         encoder: Encoder,
         source: str,
         tokenizer: TextEncoder,
@@ -66,6 +68,10 @@ class WholeEncoder(ReadsTexts):
         self.job, self.settings, self.encoder, self.source, self.objective = job, settings, encoder, source, objective
 
     def fresh(self, _: int) -> Classifier:
+        """The model before its first step."""
+        return self.classifier(Classifier)
+
+    def classifier(self, kind: type[C]) -> C:
         """A copy of the encoder with a head and a dropout stream that depend on the seed alone."""
         copied = with_dropout(self.encoder, self.settings.dropout)
         head: Literal["linear", "huggingface"] = "linear"
@@ -74,7 +80,7 @@ class WholeEncoder(ReadsTexts):
         else:
             head = self.settings.head
         torch.manual_seed(self.job.spec.seed)
-        return Classifier(copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, head)
+        return kind(copied, self.objective.outputs, self.settings.pooling, self.settings.dropout, head)
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """The model, unless it is not to be saved; the number of parameters and the time to answer."""

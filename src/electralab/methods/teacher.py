@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from electralab.artifacts import read_manifest, weights_in
-from electralab.config import Taught
+from electralab.config import Taught, Training
 from electralab.errors import Unsuitable, UserError
 from electralab.files import files_checksum
 from electralab.finetune.distillation import Teacher
@@ -20,11 +20,11 @@ def read_teacher(job: Job, settings: Taught, tokenizer: str) -> Teacher | None:
 
     Args:
         job: the run.
-        settings: its weight.
+        settings: its weight, and how long rows are.
         tokenizer: checksum of the student's tokenizer.
 
     Raises:
-        Unsuitable: it is a decoder, left nothing, or reads other tokens.
+        Unsuitable: it is a decoder, left nothing, or reads other tokens or shorter texts.
         UserError: it was left by a run on another task, or is damaged.
     """
     if not settings.teacher:
@@ -45,6 +45,12 @@ def read_teacher(job: Job, settings: Taught, tokenizer: str) -> Teacher | None:
             "one with the student's"
         )
     network = read_network(job.teacher.parent, manifest.reads, job.spec.title)
+    longest = network.encoder.config.max_positions
+    if isinstance(settings, Training) and settings.max_length > longest:
+        raise Unsuitable(
+            f"{job.spec.title}: max_length {settings.max_length} is longer than the {longest} positions of its "
+            f"teacher {manifest.method} of {manifest.model}: lower it"
+        )
     use_onednn(network)
     reads = manifest.reads
     objective: Objective = Classification(len(manifest.labels))

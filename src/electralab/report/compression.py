@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from electralab.catalogue import PRUNING, STORED_SMALLER
+from electralab.catalogue import DISTILLATION, PRUNING, STORED_SMALLER
 from electralab.config.methods.chains import compressing_kinds
 from electralab.names import chain_links, chain_name
 from electralab.report.runs import FULL, Arm, Cell, Runs
@@ -63,6 +63,11 @@ def stored_smaller(runs: Runs) -> frozenset[str]:
 def pruned(runs: Runs) -> frozenset[str]:
     """Chains with a link that sets weights to zero, keeps them there, or takes structures out."""
     return _with_link(runs, PRUNING)
+
+
+def distilled(runs: Runs) -> frozenset[str]:
+    """Chains with a student."""
+    return _with_link(runs, DISTILLATION)
 
 
 def _with_link(runs: Runs, kinds: Collection[str]) -> frozenset[str]:

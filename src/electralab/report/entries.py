@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Real
 
-from electralab.report.compression import compressed, pruned
+from electralab.report.compression import compressed, distilled, pruned
 from electralab.report.learning_rates import learning_rates
 from electralab.report.protocols import protocol_methods
 from electralab.report.rank_alpha import grid_methods
@@ -84,10 +84,13 @@ class Entry:
 def entries(runs: Runs) -> list[Entry]:
     """Every method of the tasks and models that have more than full fine-tuning.
 
-    Those of grids, those that stand beside themselves with other learning rates, and chains that prune or
+    Those of grids, those that stand beside themselves with other learning rates, and chains that prune, distil or
     make a model smaller have tables of their own.
     """
-    of_grids, of_protocols = {*grid_methods(runs), *compressed(runs), *pruned(runs)}, protocol_methods(runs)
+    of_grids, of_protocols = (
+        {*grid_methods(runs), *compressed(runs), *pruned(runs), *distilled(runs)},
+        protocol_methods(runs),
+    )
     asked = set(zip(runs.frame["model"], runs.frame["task"], runs.frame["method"]))
     found = []
     for task in dict.fromkeys(cell.task for cell in runs.cells):

@@ -29,6 +29,9 @@ TEXT = (
     "search",
     "notes",
     "phase",
+    "retention",
+    "measure",
+    "against",
 )
 
 

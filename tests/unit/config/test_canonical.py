@@ -14,6 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from electralab.config import (
+    Distil,
     FullFinetuning,
     Half,
     InContext,
@@ -30,6 +31,11 @@ from electralab.specs import PretrainSpec, RunSpec
 
 UNION, _ = get_args(Method)
 CLASSES: list[type[Strict]] = [*get_args(UNION), Pretraining]
+# What a class cannot be without.
+NEEDED: dict[type[Strict], dict[str, Any]] = {
+    Pretraining: {"corpus": "x", "tokenizer": "x"},
+    Distil: {"teacher": ["x"], "student": {"start": "pretrained", "layers": [0]}},
+}
 
 
 def values_of(annotation: Any, limits: list[Any]) -> st.SearchStrategy[Any]:
@@ -64,7 +70,7 @@ def options_of(cls: type[Strict]) -> st.SearchStrategy[dict[str, Any]]:
         "snapshots": st.sampled_from([[], [0.5]]),
     }
     known = {key: special[key] for key in special if key in fields} | free
-    needed = {key: st.just("x") for key in ("corpus", "tokenizer") if key in fields}
+    needed = {key: st.just(value) for key, value in NEEDED.get(cls, {}).items()}
     return st.fixed_dictionaries(needed, optional={key: value for key, value in known.items() if key not in needed})
 
 
@@ -96,7 +102,7 @@ def test_no_key_could_be_left_out(cls: type[Strict], data: Any) -> None:
 
 @pytest.mark.parametrize("cls", CLASSES, ids=lambda cls: cls.__name__)
 def test_defaults_are_left_out(cls: type[Strict]) -> None:
-    needed: dict[str, Any] = {key: "x" for key in ("corpus", "tokenizer") if key in cls.model_fields}
+    needed = dict(NEEDED.get(cls, {}))
     if cls is Remove:  # which has to name something
         needed["neurons"] = 0.25
     assert cls(**needed).without_defaults().keys() == needed.keys() | ({"kind"} & cls.model_fields.keys())

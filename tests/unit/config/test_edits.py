@@ -23,7 +23,7 @@ from electralab.plan import Plan
 PRESETS = sorted((ROOT / "workflow" / "presets").glob("*.yaml"))
 LONGEST_FILE_NAME = 255  # bytes (POSIX: NAME_MAX of the usual file systems)
 LONGEST_LINE = 2000
-SECTIONS = ("pretraining", "models", "methods", "searches", "grids", "run")
+SECTIONS = ("pretraining", "models", "methods", "searches", "grids", "retention", "run")
 # What people leave, mistype and mean.
 VALUES = st.sampled_from(
     [
@@ -90,7 +90,9 @@ def check_plan(plan: Plan) -> None:
         json.loads(plan.run_spec(*run))
     for name in plan.experiment.run.searches:
         json.loads(plan.search_spec(name))
-    paths = [*plan.records, *plan.search_results, *plan.results(plan.tables, plan.figures)]
+    for measured in plan.retention_runs:
+        json.loads(plan.retention_spec(*measured))
+    paths = [*plan.records, *plan.retention_records, *plan.search_results, *plan.results(plan.tables, plan.figures)]
     paths += [f"{run_log(*run)}.benchmark.tsv" for run in runs]
     assert len(set(paths)) == len(paths)
     assert max((len(part) for path in paths for part in PurePosixPath(path).parts), default=0) <= LONGEST_FILE_NAME

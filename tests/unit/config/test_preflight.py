@@ -36,6 +36,7 @@ def jobs(experiment: Experiment) -> dict[str, str]:
     told |= {f"{run}": plan.pretrain_spec(*run) for run in plan.pretraining_runs}
     told |= {f"{run}": plan.run_spec(*run) for run in [*plan.finetuning_runs, *plan.baseline_runs]}
     told |= {f"task {task}": plan.task_spec(task) for _, task, _, _ in plan.finetuning_runs}
+    told |= {f"{run}": plan.retention_spec(*run) for run in plan.retention_runs}
     return told | {f"search {name}": plan.search_spec(name) for name in experiment.run.searches}
 
 
@@ -45,7 +46,7 @@ def test_what_is_used_is_enough_for_every_job_and_is_all_that_is_needed(preset: 
     part = used(experiment)
     assert jobs(part) == jobs(experiment)
     assert load_experiment(part.model_dump()) == part == used(part)
-    for key in ("corpora", "tokenizers", "tasks", "pretraining", "models", "methods", "grids", "searches"):
+    for key in ("corpora", "tokenizers", "tasks", "pretraining", "models", "methods", "grids", "searches", "retention"):
         for name in getattr(part, key):
             values = part.model_dump()
             del values[key][name]

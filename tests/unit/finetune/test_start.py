@@ -12,8 +12,8 @@ from pretraining_record import write_pretraining_record
 
 from electralab.config import LocalModel
 from electralab.data.models import fetch_model
-from electralab.electra.convert import load_encoder, save_discriminator
-from electralab.electra.encoder import ElectraConfig
+from electralab.electra.convert import load_encoder, save_discriminator, save_generator
+from electralab.electra.encoder import ElectraConfig, generator_config
 from electralab.electra.pair import ElectraPair
 from electralab.errors import UserError
 from electralab.files import sha256, write_json
@@ -83,6 +83,20 @@ def test_a_pretrained_model_lies_in_a_folder_of_its_run(
     content[-5] ^= 1
     weights.write_bytes(content)
     assert f"{weights} is not the file that {record} names" in refused(spec, tokenizer, record)
+
+
+def test_a_generator_lies_beside_its_discriminator(tmp_path: Path, tokenizer: TextEncoder) -> None:
+    config = ElectraConfig(len(WORDS), 8, 8, 1, 2, 8, max_positions=24)
+    pair = ElectraPair(config, generator_config(config, 0.5))
+    save_discriminator(tmp_path / "discriminator", pair)
+    save_generator(tmp_path / "generator", pair)
+    record, spec = write_pretraining_record(tmp_path), make_spec(random_init=False)
+    encoder, origin = starting_encoder(spec, tokenizer, record, generator=True)
+    assert_same_weights(encoder, pair.generator)
+    assert origin == sha256(tmp_path / "generator" / "model.safetensors")
+    for none in ({"snapshot": 0.5}, {"downloaded": LocalModel(path="x")}):
+        with pytest.raises(UserError, match="has no generator, only one that a pretraining of this experiment left"):
+            starting_encoder(spec.model_copy(update=none), tokenizer, record, generator=True)
 
 
 def test_a_snapshot_that_was_not_kept_says_what_to_do(tmp_path: Path, tokenizer: TextEncoder) -> None:

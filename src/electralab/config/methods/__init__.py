@@ -19,6 +19,7 @@ from electralab.config.methods.adapters import (
     Prompt,
     Qlora,
 )
+from electralab.config.methods.distil import Distil
 from electralab.config.methods.full import FullFinetuning
 from electralab.config.methods.half import Half
 from electralab.config.methods.in_context import InContext
@@ -36,7 +37,16 @@ AdapterMethod = Lora | Qlora | AdaLora | Prefix | Prompt | Ia3 | Loha | Oft
 _Quantization = DynamicInt8 | StaticInt8 | OpenvinoInt8 | WeightOnlyInt8 | WeightOnlyInt4 | Qat | Nf4 | BnbInt8
 _Pruning = Prune | PruneFull | Recover | Remove | RemoveHeads | PruneAsYouTune
 _OfModels = (
-    FullFinetuning | LinearProbe | AdapterMethod | InContext | Merge | Half | TrimVocabulary | _Quantization | _Pruning
+    FullFinetuning
+    | LinearProbe
+    | AdapterMethod
+    | InContext
+    | Merge
+    | Half
+    | TrimVocabulary
+    | _Quantization
+    | _Pruning
+    | Distil
 )
 FinetuningMethod = Annotated[_OfModels, Field(discriminator="kind")]
 Method = Annotated[_OfModels | TfidfBaseline, Field(discriminator="kind")]

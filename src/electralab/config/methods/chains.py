@@ -61,6 +61,11 @@ def compressing_kinds() -> frozenset[str]:
     return frozenset(kind for method in _classes() if compresses(method) for kind in _kinds(method))
 
 
+def class_of(kind: str) -> type[Link] | None:
+    """The class of the methods of a kind; None for an unknown one."""
+    return next((method for method in _classes() if kind in _kinds(method)), None)
+
+
 def _called(forms: Iterable[Form]) -> str:
     return " or ".join(CALLED[form] for form in CALLED if form in forms)
 

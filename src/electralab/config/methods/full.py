@@ -64,6 +64,13 @@ class WholeTraining(Training):
         "cls", description="`cls`: the first token; `mean`: over real tokens (RC2020)."
     )
 
+    @property
+    def no_artifact(self) -> str | None:
+        """No class of transformers could open the model."""
+        if (self.head, self.pooling) == ("huggingface", "mean"):
+            return "transformers has no ELECTRA with head: huggingface on pooling: mean: change one of them"
+        return None
+
 
 class FullFinetuning(WholeTraining):
     """Full fine-tuning with layerwise learning-rate decay and a linear head (ELECTRA paper, appendix B)."""
@@ -86,9 +93,7 @@ class FullFinetuning(WholeTraining):
         """The model is not wanted, or no class of transformers could open it."""
         if not self.save_model:
             return "with save_model: false it keeps no model: set it to true"
-        if (self.head, self.pooling) == ("huggingface", "mean"):
-            return "transformers has no ELECTRA with head: huggingface on pooling: mean: change one of them"
-        return None
+        return super().no_artifact
 
     @classmethod
     def recipe_defaults(cls, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,24 +19,32 @@ from electralab.specs import RandomInit, RunSpec, weights_folder
 from electralab.tokens.tokenizer import TextEncoder
 
 
-def starting_encoder(spec: RunSpec, tokenizer: TextEncoder, model: Path | None) -> tuple[Encoder, str]:
+def starting_encoder(
+    spec: RunSpec, tokenizer: TextEncoder, model: Path | None, generator: bool = False
+) -> tuple[Encoder, str]:
     """The encoder before fine-tuning, and the checksum of its weights or how they were drawn.
 
     Args:
         spec: the run.
         tokenizer: the tokenizer that the run reads its task with.
         model: run record of the pretraining, or manifest of a downloaded model; None for the untrained control.
+        generator: the pretraining's generator instead of its discriminator.
 
     Raises:
         UserError: the model is not there or was changed, or has fewer word pieces than the tokenizer.
-        Unsuitable: it reads shorter texts than the method gives it.
+        Unsuitable: it reads shorter texts than the method gives it, or has no generator.
     """
+    if generator and (spec.random_init, spec.downloaded, spec.snapshot) != (None, None, None):
+        raise Unsuitable(
+            f"method {spec.method}: model {spec.model} has no generator, only one that a pretraining of this "
+            "experiment left has: begin the chain with such a model"
+        )
     if spec.random_init is not None:
         origin = f"{spec.random_init.initialization}, seed {spec.seed}"
-        return _untrained(spec.random_init, spec.seed, tokenizer), origin
+        return untrained_encoder(spec.random_init, spec.seed, tokenizer), origin
     if model is None:
         raise UserError(f"model {spec.model} has weights: name its run record or manifest with --start")
-    folder = weights_folder(spec, model)
+    folder = model.with_name("generator") if generator else weights_folder(spec, model)
     if spec.downloaded is None:
         check_network(model, folder)
     encoder, config = load_encoder(folder)
@@ -79,7 +87,7 @@ def refuse_answers(spec: RunSpec) -> None:
         raise Unsuitable(f"method {spec.method}: answers is for decoders, and {spec.model} is an encoder: leave it out")
 
 
-def _untrained(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:
+def untrained_encoder(random_init: RandomInit, seed: int, tokenizer: TextEncoder) -> Encoder:
     """Drawn as pretraining draws it, in a pair, of which the discriminator is kept."""
     config = ElectraConfig(tokenizer.vocab_size, **random_init.shape.network, pad_token_id=tokenizer.pad_id)
     pair = ElectraPair(config, config)

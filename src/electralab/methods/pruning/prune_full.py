@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from electralab.artifacts import Reads
 from electralab.config import PruneFull
 from electralab.errors import Unsuitable
-from electralab.finetune.encoder.classifier import with_dropout
 from electralab.finetune.encoder.start import refuse_answers, starting_encoder
 from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.objective import objective_of
@@ -49,9 +46,7 @@ class PrunedEncoder(WholeEncoder):
     def fresh(self, _: int) -> MaskedClassifier:
         """A copy with a head, a dropout stream and, of `random`, masks that depend on the seed alone."""
         settings, seed = self.settings, self.job.spec.seed
-        copied = with_dropout(self.encoder, settings.dropout)
-        torch.manual_seed(seed)
-        model = MaskedClassifier(copied, self.objective.outputs, settings.pooling, settings.dropout, settings.head)
+        model = self.classifier(MaskedClassifier)
         layers = dense_layers(model, settings.parts)
         check_shapes(layers, settings.structure, settings.sparsity, self.job.spec.title)
         model.keep_zero(chosen_masks(model, settings, seed))

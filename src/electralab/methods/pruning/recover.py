@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from pathlib import Path
 
-from electralab.artifacts import Left, Reads
+from electralab.artifacts import Reads
 from electralab.config import Recover
-from electralab.electra.convert import write_model
 from electralab.errors import Unsuitable
-from electralab.files import read_json, staged_folder
-from electralab.finetune.encoder.huggingface import rescale_output
 from electralab.finetune.encoder.start import refuse_answers
 from electralab.finetune.examples import EncodedExamples
 from electralab.finetune.objective import objective_of
@@ -21,8 +17,8 @@ from electralab.methods.job import Job, Outcome
 from electralab.methods.pruning.masked import MaskedClassifier, zero_masks
 from electralab.methods.pruning.sparsity import counted
 from electralab.methods.teacher import read_teacher, teacher_checksum
-from electralab.methods.training import Kept, ReadsTexts, train, unit_scores
-from electralab.model_files import CONFIG, TOKENIZER, copy_tokenizer
+from electralab.methods.training import Kept, ReadsTexts, train
+from electralab.model_files import TOKENIZER
 from electralab.tokens.tokenizer import load_tokenizer
 
 
@@ -49,7 +45,7 @@ class Recovering(ReadsTexts):
     def __init__(self, job: Job, settings: Recover) -> None:
         self.job, self.settings = job, settings
         self.objective = objective_of(job.data, settings)
-        self.before = finetuned_encoder(job, settings)
+        self.before = finetuned_encoder(job, job.start, settings)
         self.source = self.before.source
         super().__init__(settings, load_tokenizer(self.before.folder / TOKENIZER))
         self.teacher = read_teacher(job, settings, self.tokenizer)
@@ -64,13 +60,6 @@ class Recovering(ReadsTexts):
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:
         """A folder of the same architecture, and what of it is zero."""
         assert isinstance(model, MaskedClassifier)
-        reads = unit_scores(reads).model_copy(update={"pooling": self.before.reads.pooling})
-        head = deepcopy(model.head)
-        rescale_output(head, self.objective)
-        state = self.before.state(model.encoder, head)
-        with staged_folder(folder) as staging:
-            write_model(staging, read_json(self.before.folder / CONFIG) | {"dtype": "float32"}, state)
-            copy_tokenizer(self.before.folder, staging, reads.max_length)
-        left = Left(form="huggingface", reads=reads)
+        left = self.before.save(folder, model, self.objective, reads)
         kept = whole_model(model, model.head, left, self.objective, validation, self.job.device)
         return kept._replace(metrics=kept.metrics | counted(folder))

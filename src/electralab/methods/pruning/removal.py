@@ -6,13 +6,14 @@ Which go is decided by weights alone, in every layer by itself: those that can a
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from electralab.electra.encoder import Layer
+from electralab.electra.encoder import Encoder, Layer
 from electralab.methods.onnx.network import PlainEncoder
 
 
@@ -64,6 +65,20 @@ def without_layers(network: PlainEncoder, gone: Collection[int]) -> PlainEncoder
     small.encoder.layers = nn.ModuleList(
         layer for number, layer in enumerate(layers_of(small)) if number not in set(gone)
     )
+    return small
+
+
+def with_layers(encoder: Encoder, numbers: Sequence[int], neurons: int) -> Encoder:
+    """A copy with the layers of these numbers in this order, each with so many neurons, those with the largest scores.
+
+    Its `config` says what it is.
+    """
+    small = copy.deepcopy(encoder)
+    layers = [cast(Layer, copy.deepcopy(encoder.layers[number])) for number in numbers]
+    whole = encoder.config.intermediate_size
+    chosen = [Kept(torch.arange(layer.heads), _largest(neuron_scores(layer), whole - neurons)) for layer in layers]
+    small.layers = nn.ModuleList(_shrunken_layer(layer, kept) for layer, kept in zip(layers, chosen, strict=True))
+    small.config = replace(encoder.config, layers=len(layers), intermediate_size=neurons)
     return small
 
 

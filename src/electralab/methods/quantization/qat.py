@@ -75,7 +75,7 @@ class Rounded(ReadsTexts):
         self.objective = objective_of(job.data, settings)
         self._before: FinetunedEncoder | None = None
         if len(job.spec.chain) > 1:
-            self._before = finetuned_encoder(job, settings)
+            self._before = finetuned_encoder(job, job.start, settings)
             self._tokenizer_folder, self.source = self._before.folder, self._before.source
         else:
             assert job.tokenizer is not None, "every encoder has one"

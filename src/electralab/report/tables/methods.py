@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from electralab.config import Method
+from electralab.config.methods.chains import class_of
 from electralab.report import footnotes
 from electralab.report.grid import Column, Table, frame, section
 from electralab.report.rank_alpha import grid_methods
@@ -110,7 +111,8 @@ def _defaults(kind: str, recipe: str) -> Mapping[str, Any]:
         except ValidationError:
             continue
         return dict(_leaves(method.model_dump(mode="json")))
-    return {}
+    unfinished = class_of(kind)  # one that cannot be without options
+    return dict(_leaves(unfinished.model_construct().model_dump(mode="json"))) if unfinished else {}
 
 
 def _leaves(settings: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,1 @@
+"""What is left of pretraining in a model, measured on held-out text."""
