@@ -92,14 +92,20 @@ class Turns:
         return self.timings[0]
 
     @property
-    def variants(self) -> list[str]:
-        """In the order of the config."""
-        return list(dict.fromkeys(timing.variant for timing in self.timings))
+    def variants(self) -> dict[str, Timing]:
+        """By name, in the order of the config, with a timing of each."""
+        found: dict[str, Timing] = {}
+        for timing in self.timings:
+            found.setdefault(timing.variant, timing)
+        return found
 
     @property
     def workloads(self) -> list[Timing]:
         """A timing of each, in the order of the config."""
-        return list({timing.workload: timing for timing in reversed(self.timings)}.values())[::-1]
+        found: dict[str, Timing] = {}
+        for timing in self.timings:
+            found.setdefault(timing.workload, timing)
+        return list(found.values())
 
     @property
     def baseline_chain(self) -> str | None:
@@ -126,7 +132,7 @@ class Turns:
             most: so many chains: the baseline's, and those that are fastest.
         """
         slowness = {variant: self._slowness(variant) for variant in self.variants}
-        chains = {one.variant: one.method for one in self.timings}
+        chains = {variant: one.method for variant, one in self.variants.items()}
         best: dict[str, str] = {}
         for variant in sorted(self.variants, key=slowness.__getitem__):
             if any(one.seconds for one in self.timings if one.variant == variant):

@@ -97,7 +97,8 @@ def test_the_baseline_has_its_milliseconds(latency: Made) -> None:
 def test_scores_stand_beside_with_their_paired_difference(study: Builder, latency: Made) -> None:
     values = [0.76 + wobble for wobble in (0.0, 0.01, -0.008)]
     shown = latency.cells("full+thin@own", ONE)
-    assert shown["Score"].startswith(f"{np.mean(values):.3f} [") and shown["Score"].endswith("n=3")
+    score = shown["Score (accuracy)"]
+    assert score.startswith(f"{np.mean(values):.3f} [") and score.endswith("n=3")
     assert shown["Minus full"].startswith("-0.060 [")
     row = latency.row(workload="b1-s32", threads=1, method="full+thin", backend="own")
     comparisons = collected(study).detail("comparisons")

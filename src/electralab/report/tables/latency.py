@@ -24,7 +24,7 @@ from electralab.report.benchmarks import (
 )
 from electralab.report.grid import Column, Section, Table, difference_columns, frame, grids, summary_columns
 from electralab.report.results import Results
-from electralab.report.runs import Cell, Runs
+from electralab.report.runs import METRICS, Cell, Runs
 from electralab.report.statistics.comparisons import Arm
 from electralab.report.statistics.differences import Difference, difference_text
 from electralab.report.statistics.intervals import Summary, summarize
@@ -75,8 +75,7 @@ def scored(runs: Runs, timing: Timing, baseline_chain: str | None) -> Scored:
 
 
 def _all_scored(runs: Runs, own: Turns) -> list[Scored]:
-    first = {timing.variant: timing for timing in reversed(own.timings)}
-    return [scored(runs, first[variant], own.baseline_chain) for variant in own.variants]
+    return [scored(runs, timing, own.baseline_chain) for timing in own.variants.values()]
 
 
 def _sections(runs: Runs, own: Turns) -> list[Section]:
@@ -86,7 +85,7 @@ def _sections(runs: Runs, own: Turns) -> list[Section]:
     name: Column[Scored] = Column("", lambda row: row.variant, "Variant")
     columns: list[Column[Scored]] = [
         *(Column("", at(one.workload), workload_head(one), times_cell) for one in own.workloads),
-        Column("", lambda row: row.score, "Score", score_text),
+        Column("", lambda row: row.score, f"Score ({METRICS[runs.metric(own.first.task)]})", score_text),
         Column("", lambda row: row.minus_baseline, f"Minus {own.baseline_chain}", difference_cell),
     ]
     return grids(own.title(runs), _all_scored(runs, own), name, columns)

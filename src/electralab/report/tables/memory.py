@@ -39,8 +39,7 @@ def table(results: Results) -> Table:
 
 
 def _held(runs: Runs, own: Turns) -> list[Held]:
-    first = {timing.variant: timing for timing in reversed(own.timings)}
-    return [Held(variant, _bytes(runs, first[variant])) for variant in own.variants]
+    return [Held(variant, _bytes(runs, timing)) for variant, timing in own.variants.items()]
 
 
 def _bytes(runs: Runs, timing: Timing) -> float | None:

@@ -61,7 +61,7 @@ def _speeds(runs: Runs, own: Turns) -> list[Section]:
     columns: list[Column[str]] = [
         Column("", at(one.workload), workload_head(one), _rows_a_second) for one in own.workloads
     ]
-    return grids(f"{own.title(runs)}: rows a second", own.variants, name, columns)
+    return grids(f"{own.title(runs)}: rows a second", list(own.variants), name, columns)
 
 
 def _speed(timing: Timing | None, seconds: float | None = None) -> float | None:
