@@ -18,7 +18,6 @@ from electralab.report.runs import Runs
 from electralab.report.text import ABSENT, listing, named, number
 
 ARRANGEMENTS = {"padded": "Padded", "in_order": "In order", "sorted": "Sorted", "alone": "Alone"}
-INTERVALS = ("seconds", "faster")
 TEXTS = ("scenario", "workload", "arrangement", "reason", "baseline")  # empty, never missing
 
 

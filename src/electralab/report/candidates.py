@@ -86,6 +86,10 @@ class Tradeoff:
     beaten_by: Sequence[int | None]
     knee: int | None
 
+    def task_title(self, runs: Runs) -> str:
+        """The task, and that it is synthetic if it is."""
+        return f"{self.task} (synthetic)" if runs.is_synthetic(self.task) else self.task
+
     def cost(self, candidate: Candidate) -> float:
         """What a candidate costs, in the unit of the axis."""
         return self.axis.cost(candidate) or 0.0

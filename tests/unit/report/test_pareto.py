@@ -184,6 +184,14 @@ def test_without_a_benchmark_sizes_are_left(study: Builder) -> None:
     assert set(made.frame["against"]) == {"size"} and "Latency and memory are of" not in made.text
 
 
+def test_a_synthetic_task_is_called_so(builder: Builder) -> None:
+    for method, size in (("full", 2_000_000), ("small", 1_000_000)):
+        told = {"method": method, "hub": MINILM, "known_cost": {"bytes_on_disk": size}}
+        builder.finetune("minilm", "word_order", 0, 0.6, synthetic=True, **told)
+    assert "## word_order (synthetic): accuracy against files of weights (MB)" in Made(builder, "pareto").text
+    assert drawn("pareto", collected(builder)).axes[0].get_title() == "word_order (synthetic)"
+
+
 def test_one_model_has_no_front(builder: Builder) -> None:
     builder.finetune("minilm", TASK, 0, 0.8, hub=MINILM, known_cost={"bytes_on_disk": 1_000_000})
     assert "Fewer than two models" in Made(builder, "pareto").text

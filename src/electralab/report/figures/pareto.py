@@ -55,7 +55,8 @@ def figure(results: Results) -> Figure:
     for line, of_line in zip(lines, panels):
         for trade, panel in zip(line, of_line):
             _panel(panel, runs, trade, looks)
-            panel.set_title(f"{trade.task}, {trade.where}" if devices > 1 and trade.where else trade.task)
+            title = trade.task_title(runs)
+            panel.set_title(f"{title}, {trade.where}" if devices > 1 and trade.where else title)
         for panel in of_line[len(line) :]:
             panel.set_axis_off()
     streams = list(dict.fromkeys(workload_text(timing) for timing in single_streams(results)))

@@ -68,7 +68,7 @@ def _standings(runs: Runs, one: Tradeoff) -> list[Standing]:
 def title(runs: Runs, one: Tradeoff) -> str:
     """`movie_sentiment: accuracy against latency (ms)`."""
     where = f" on {one.where}" if one.where else ""
-    return f"{one.task}: {METRICS[runs.metric(one.task)]} against {one.axis.head} ({one.axis.unit}){where}"
+    return f"{one.task_title(runs)}: {METRICS[runs.metric(one.task)]} against {one.axis.head} ({one.axis.unit}){where}"
 
 
 def cost_text(one: Tradeoff, cost: float) -> str:
