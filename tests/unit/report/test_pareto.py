@@ -195,5 +195,5 @@ def test_a_synthetic_task_is_called_so(builder: Builder) -> None:
 def test_one_model_has_no_front(builder: Builder) -> None:
     builder.finetune("minilm", TASK, 0, 0.8, hub=MINILM, known_cost={"bytes_on_disk": 1_000_000})
     assert "Fewer than two models" in Made(builder, "pareto").text
-    with pytest.raises(UserError, match="has no two models of a task"):
+    with pytest.raises(UserError, match="has no pair of models of one task"):
         drawn("pareto", collected(builder))

@@ -37,7 +37,7 @@ def figure(results: Results) -> Figure:
     """
     runs, found = results.runs, tradeoffs(results)
     if not found:
-        raise results.nothing("two models of a task with a size or a time")
+        raise results.nothing("pair of models of one task with a size or a time")
     lines = _lines(found)
     columns, devices = max(map(len, lines)), len({trade.where for trade in found if trade.where})
     on_front = dict.fromkeys(
