@@ -25,6 +25,7 @@ from electralab.config import (
     LinearProbe,
     LocalModel,
     Method,
+    Mixing,
     ModelTokenizer,
     PackageModel,
     RandomInitModel,
@@ -372,7 +373,7 @@ class Plan:
         """The task, and what vouches for the weights that a run starts from.
 
         The first link starts from a model, with its tokenizer; every other from what the link before it left. A teacher
-        is a run of its own.
+        is a run of its own; text that is mixed in is a corpus.
         """
         inputs = {"task": task_manifest(task)}
         *before, _ = chain_links(chain)
@@ -380,6 +381,8 @@ class Plan:
         if isinstance(settings, Taught) and settings.teacher:
             teacher = run_folder(settings.teacher_model or model, task, chain_name(settings.teacher), seed)
             inputs["teacher"] = artifact_in(teacher)
+        if isinstance(settings, Mixing) and settings.mix_corpus:
+            inputs["corpus"] = corpus_manifest(settings.mix_corpus)
         if before:
             return inputs | {"start": artifact_in(run_folder(model, task, chain_name(before), seed))}
         if model == NO_MODEL:
