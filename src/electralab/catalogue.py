@@ -15,6 +15,7 @@ STORED_SMALLER = (
     *("weight_only_int4", "weight_only_int8"),
 )
 FEW_BITS = tuple(kind for kind in STORED_SMALLER if kind not in ("half", "trim_vocabulary"))
+PUBLISHED_TASKS = ("imdb", "sst5")  # beside GLUE, by the names that they have in published results
 # What an experiment may have (`electralab.plan.Plan.kinds`), as far as a table or a figure depends on it.
 KINDS: dict[str, str] = {
     "pretraining": "a pretraining",
@@ -23,6 +24,7 @@ KINDS: dict[str, str] = {
     "adapter": "an adapter or a linear probe",
     "decoder": "a decoder",
     "glue": "a GLUE task",
+    "published_task": "the task `imdb` or `sst5`",
     "grid": "a grid over rank and alpha",
     "search": "a search",
     "two_protocols": "a method with one learning rate and the same method with several",
@@ -74,7 +76,7 @@ TABLES: dict[str, Item] = {
     ),
     "vs_published": _item(
         "Beside published results",
-        "glue",
+        "glue published_task",
         """Our scores beside published ones of the same task, metric and kind of method, with the difference, the
         protocol behind the published number, and whether the two can be compared at all. Adapters also stand beside
         what the published ones train and store.""",
@@ -106,6 +108,13 @@ TABLES: dict[str, Item] = {
         """What it costs to set weights of a model to zero, or to take layers, neurons or heads out: below the
         dense model every chain that does, with its share of zeros, its score, the paired difference to the dense model,
         and the bytes of its files before and after zlib.""",
+    ),
+    "prune_as_you_tune": _item(
+        "Prune As You Tune",
+        "prune_as_you_tune",
+        """Pruning while a LoRA is tuned, beside the same model dense, pruned before a LoRA is tuned, fine-tuned whole,
+        and pruned afterwards: zeros in the saved file, trained parameters, teacher, score, and the paired
+        differences to the dense model and to pruning first.""",
     ),
     "methods": _item(
         "Methods",
@@ -181,6 +190,13 @@ FIGURES: dict[str, Item] = {
         sparsity of a method to its highest. Bars are 95 % intervals over seeds; hollow points are single seeds. Lines
         across: the dense model, TF-IDF with a linear model, the majority class. Chains that only take structures out
         have no zeros: they are in the table.""",
+    ),
+    "prune_as_you_tune": _item(
+        "Prune As You Tune",
+        "prune_as_you_tune",
+        """Score against the share of zeros among the weights of the encoder's dense layers, of pruning while a LoRA is
+        tuned and of what stands beside it in the table. Bars are 95 % intervals over seeds; hollow points are single
+        seeds. Lines across: the dense model, TF-IDF with a linear model, the majority class.""",
     ),
     "lora_grid": _item(
         "Rank and alpha",

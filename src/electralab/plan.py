@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from electralab.catalogue import FIGURE_FILES, FIGURES, TABLE_FILES, TABLES, chosen
+from electralab.catalogue import FIGURE_FILES, FIGURES, PUBLISHED_TASKS, TABLE_FILES, TABLES, chosen
 from electralab.config import (
     WATCHING,
     AdapterMethod,
@@ -143,6 +143,7 @@ class Plan:
             "pretraining": self.pretraining_runs,
             "finetuning": self.finetuning_runs,
             "glue": any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs),
+            "published_task": any(task in PUBLISHED_TASKS for _, task, _, _ in self.finetuning_runs),
             "adapter": any(isinstance(method, AdapterMethod | LinearProbe) for method in methods),
             "decoder": self._has_decoder(),
             "grid": any(grids),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -42,21 +42,28 @@ def figure(results: Results) -> Figure:
     Raises:
         UserError: no chain that sets weights to zero has a finished run.
     """
+    return drawn_lines(results, lines(results.runs))
+
+
+def drawn_lines(
+    results: Results, every: Mapping[tuple[str, str], Sequence[Line]], legend_columns: int = LEGEND_COLUMNS
+) -> Figure:
+    """The same of some lines, by task and model."""
     runs = results.runs
-    groups = {place: own for place, own in lines(runs).items() if _points(own)}
+    groups = {place: own for place, own in every.items() if _points(own)}
     if not groups:
         raise results.nothing("finished run of a chain that sets weights to zero")
     looks = _looks([line for own in groups.values() for line in own])
     columns = min(COLUMNS, len(groups))
     rows = math.ceil(len(groups) / columns)
-    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.7 + 0.2 * math.ceil(len(looks) / LEGEND_COLUMNS)))
+    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.7 + 0.2 * math.ceil(len(looks) / legend_columns)))
     drawn.set_layout_engine("constrained")
     panels = list(drawn.subplots(rows, columns, squeeze=False).ravel())
     for panel, ((task, model), own) in zip(panels, groups.items()):
         _panel(panel, runs, task, model, own, looks)
     for panel in panels[len(groups) :]:
         panel.set_axis_off()
-    bottom_legend(drawn, panels[: len(groups)], LEGEND_COLUMNS, NOTE)
+    bottom_legend(drawn, panels[: len(groups)], legend_columns, NOTE)
     return drawn
 
 
