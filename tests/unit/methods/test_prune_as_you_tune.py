@@ -369,6 +369,8 @@ def test_no_room_for_pruning_is_one_line(task, encoder, tmp_path):
     record = taught(tmp_path, task, encoder, None, {"prune_every": 10_000})
     assert record.status == "skipped"
     assert "no pruning falls between steps 3 and 45 of 75, one every 10000: lower prune_every" in str(record.reason)
+    record = taught(tmp_path / "columns", task, encoder, None, {"structure": "columns", "sparsity": 0.999})
+    assert record.status == "skipped" and "sparsity 0.999 would remove all" in str(record.reason)
 
 
 def test_mixing_that_cannot_be_is_one_line(corpus, task, encoder, root, tmp_path):

@@ -27,8 +27,10 @@ from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.full import whole_model
 from electralab.methods.job import Job, Outcome
+from electralab.methods.pruning.masked import dense_layers
 from electralab.methods.pruning.masked_lora import MaskedLora, prune_updates
 from electralab.methods.pruning.mixing import MIXED, mixed
+from electralab.methods.pruning.prune import check_shapes
 from electralab.methods.pruning.schedule import prunings
 from electralab.methods.pruning.sparsity import counted
 from electralab.methods.teacher import read_teacher, teacher_checksum
@@ -42,8 +44,8 @@ def run(job: Job) -> Outcome:
     """Tune, prune, and keep what is left, merged.
 
     Raises:
-        Unsuitable: the model is a decoder, the teacher does not fit, the steps leave no room for pruning, or other text
-            cannot be mixed into the task.
+        Unsuitable: the model is a decoder, the teacher does not fit, the steps leave no room for pruning, every column
+            would go, or other text cannot be mixed into the task.
     """
     settings = job.spec.settings
     assert isinstance(settings, PruneAsYouTune)
@@ -130,6 +132,7 @@ class PrunedWhileTuned(ReadsTexts):
         model = LoraClassifier(
             with_dropout(self.encoder, settings.dropout), self.objective.outputs, "cls", settings.dropout
         )
+        check_shapes(dense_layers(model, "encoder"), settings.structure, settings.sparsity, self.job.spec.title)
         model.add_updates(settings)
         model.settings, model.schedule = settings, prunings(settings, steps)
         model.teacher = self.teacher if settings.distillation_alpha else None
