@@ -187,8 +187,10 @@ def _as_you_tune(runs: Runs, chain: str) -> str:
     growth, taught = runs.setting(chain, "growth"), {NO_TEACHER: "no teacher", FIXED: "with a teacher"}
     when = "before LoRA was tuned" if growth == "once" else f"more and more while LoRA was tuned ({growth})"
     parts = [what, when, taught.get(teacher(runs, chain), "with a teacher that nothing trained")]
-    mixed = runs.setting(chain, "mix_corpus")
-    return ", ".join([*parts, *([f"`{mixed}` mixed in"] if mixed else [])])
+    mixed, stabilized = runs.setting(chain, "mix_corpus"), runs.setting(chain, "rank_stabilized")
+    parts += [f"`{mixed}` mixed in"] if mixed else []
+    parts += [] if stabilized in (None, True) else ["not rank-stabilized"]
+    return ", ".join(parts)
 
 
 def teacher(runs: Runs, chain: str) -> str:
