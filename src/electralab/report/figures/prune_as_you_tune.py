@@ -19,5 +19,5 @@ def figure(results: Results) -> Figure:
     lines = {place: [one.line for one in own if one.line.score] for place, own in competitors(results.runs).items()}
     found = grouped(lines)
     if not found:
-        raise results.nothing("finished run of a model that is pruned while it is tuned")
-    return drawn_families(results, found, {})
+        raise results.nothing("finished run of a chain that sets weights to zero")
+    return drawn_families(results, found, {}, legend_columns=1)  # long names

@@ -54,20 +54,21 @@ def drawn_families(
     results: Results,
     found: Mapping[tuple[str, str], Sequence[Family]],
     studies: Mapping[tuple[str, str], Sequence[PublishedRates]],
+    legend_columns: int = LEGEND_COLUMNS,
 ) -> Figure:
     """A panel for every task and model, with the points of its methods and of published studies."""
     names = list(dict.fromkeys(family.name for own in found.values() for family in own))
     looks = {name: series_style(place) | {"label": name.replace("`", "")} for place, name in enumerate(names)}
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
-    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.9 + 0.2 * math.ceil(len(looks) / LEGEND_COLUMNS)))
+    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.9 + 0.2 * math.ceil(len(looks) / legend_columns)))
     drawn.set_layout_engine("constrained")
     panels = list(drawn.subplots(rows, columns, squeeze=False).ravel())
     for panel, (place, own) in zip(panels, found.items()):
         _panel(panel, results.runs, own, studies.get(place, ()), looks)
     for panel in panels[len(found) :]:
         panel.set_axis_off()
-    bottom_legend(drawn, panels[: len(found)], LEGEND_COLUMNS, NOTE)
+    bottom_legend(drawn, panels[: len(found)], legend_columns, NOTE)
     return drawn
 
 
