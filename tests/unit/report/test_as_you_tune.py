@@ -6,10 +6,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+import numpy as np
 import pytest
 from report_experiment import MINILM, Builder, collected
 from report_made import Made, check_files, check_layout, drawn
 from report_pruned_experiment import TASK, WOBBLE, zeros
+from report_retention_experiment import influences, measured
 from two_way import half_by_hand, right_answers
 
 from electralab import catalogue
@@ -85,6 +87,32 @@ def test_the_answer_says_what_is_best_and_what_interleaving_brings(made: Made) -
     assert "best of the pruned models `full+sparsegpt` 0.8" in answer
     worse = answer.partition("against pruning first (`first`) worse: ")[2].partition(";")[0]
     assert "`published` -0.110 [" in worse and "`payt_kd`" not in worse
+
+
+def test_what_is_retained_stands_beside_the_score_and_mixing_beside_none(tmp_path: Path) -> None:
+    builder = Builder(tmp_path / "artifacts")
+    teacher: dict[str, Any] = {"teacher": ["full"]}
+    arms = {"payt": PruneAsYouTune(**teacher), "mixed": PruneAsYouTune(**teacher, mix_corpus="text", mix_share=0.5)}
+    measured(builder, "minilm", 0.75, influence=influences(0.05, 99))
+    values = {"payt": (0.60, 0.62, 0.61), "mixed": (0.70, 0.73, 0.72)}
+    for seed in range(3):
+        builder.finetune("minilm", TASK, seed, 0.8, hub=MINILM, recipe="any")
+        for method, settings in arms.items():
+            told: dict[str, Any] = {"method": method, "settings": settings, "hub": MINILM, "recipe": "any"}
+            builder.finetune("minilm", TASK, seed, 0.79, **told, **zeros(0.5, 70.0))
+            own = influences(0.05, 10 * len(method) + seed)
+            measured(builder, "minilm", values[method][seed], run=(TASK, method, seed), influence=own)
+    tuned, kept = Made(builder, "prune_as_you_tune"), Made(builder, "retention")
+    assert tuned.cells("payt", SECTION)["Retained (held_out) minus pretrained"].startswith("-0.140 [")
+    assert tuned.cells("full", SECTION)["Retained (held_out) minus pretrained"] == "–"
+    row = kept.row(method="mixed")
+    others = [influences(0.05, 40 + seed) for seed in range(3)]
+    own = [influences(0.05, 50 + seed) for seed in range(3)]
+    half = half_by_hand(np.array(values["mixed"])[:, None] + own, np.array(values["payt"])[:, None] + others)
+    assert row["minus_unmixed"] == pytest.approx(fmean(values["mixed"]) - fmean(values["payt"]))
+    assert row["minus_unmixed_high"] - row["minus_unmixed_low"] == pytest.approx(2 * half)
+    assert kept.note("against the same without mixed lines: `mixed` +0.107 [")
+    assert kept.row(method="payt").isna()["minus_unmixed"]
 
 
 def test_one_seed_and_no_reference(tmp_path: Path) -> None:

@@ -6,14 +6,18 @@ from collections.abc import Sequence
 
 from electralab.report import footnotes
 from electralab.report.as_you_tune import Competitor, competitors
+from electralab.report.details.retention_differences import PRETRAINED
 from electralab.report.grid import Column, Section, Table, difference_columns, frame, section, summary_columns
 from electralab.report.pruning import AS_YOU_TUNE
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
-from electralab.report.statistics.differences import difference_text
+from electralab.report.statistics.differences import Difference, difference_text
+from electralab.report.tables.retention import differences
 from electralab.report.tables.score_cells import difference_cell, majority_scores, score_text
 from electralab.report.text import ABSENT, count, listing, number
 
+Arm = tuple[str, str, str]  # model, task, chain
+Kept = dict[str, dict[Arm, Difference]]
 VERDICTS = {
     "higher": "better",
     "lower": "worse",
@@ -29,7 +33,7 @@ def table(results: Results) -> Table:
         UserError: the experiment fine-tunes nothing.
     """
     runs = results.finetuned
-    groups = competitors(runs)
+    groups, kept = competitors(runs), _kept(results)
     every = [one for own in groups.values() for one in own]
     arms = [one.line.arm for one in every]
     return Table(
@@ -39,7 +43,7 @@ def table(results: Results) -> Table:
         "interval covers both. % zeros: of the weights of the encoder's dense layers, counted in the saved file."
         f"{footnotes.sampling(runs, arms)}",
         frame(every, _csv(runs)),
-        [*(_section(runs, *place, own) for place, own in groups.items()), *footnotes.failed(runs)],
+        [*(_section(runs, *place, own, kept) for place, own in groups.items()), *footnotes.failed(runs)],
         [
             "Teacher: `fixed` is a fine-tuned model; `as published` a copy of the model before fine-tuning under a "
             "head that nothing has trained, as the original program had it.",
@@ -50,8 +54,22 @@ def table(results: Results) -> Table:
     )
 
 
-def _section(runs: Runs, task: str, model: str, own: Sequence[Competitor]) -> Section:
-    shown = section(f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})", own, _columns(runs, own))
+def _kept(results: Results) -> Kept:
+    """By retention, and by model, task and chain: how far a chain is from what the pretrained model knew."""
+    found: Kept = {}
+    for key, difference in differences(results).items():
+        retention, model, task, method, against = key
+        if against == PRETRAINED:
+            found.setdefault(retention, {})[model, task, method] = difference
+    return found
+
+
+def _section(runs: Runs, task: str, model: str, own: Sequence[Competitor], kept: Kept) -> Section:
+    columns = _columns(runs, own)
+    for retention, of in kept.items():
+        if any((model, task, one.line.chain) in of for one in own):
+            columns.append(_retained(retention, of))
+    shown = section(f"{task}, {runs.title(model)} ({METRICS[runs.metric(task)]})", own, columns)
     for majority in majority_scores(runs, task, model, [one.line.cell for one in own]):
         shown = shown.plus({"Chain": majority.name, "Score": number(majority.score)})
     return shown
@@ -69,6 +87,13 @@ def _columns(runs: Runs, own: Sequence[Competitor]) -> list[Column[Competitor]]:
         Column("", lambda one: one.line.minus_dense, "Minus dense", difference_cell),
         *([Column("", lambda one: one.minus_reference, f"Minus {first}", difference_cell)] if first else []),
     ]
+
+
+def _retained(retention: str, of: dict[Arm, Difference]) -> Column[Competitor]:
+    def difference(one: Competitor) -> Difference | None:
+        return of.get((one.line.model, one.line.cell.task, one.line.chain))
+
+    return Column("", difference, f"Retained ({retention}) minus pretrained", difference_cell)
 
 
 def _percent(share: float | None) -> str:
