@@ -17,6 +17,7 @@ STORED_SMALLER = (
     *("weight_only_int4", "weight_only_int8"),
 )
 FEW_BITS = tuple(kind for kind in STORED_SMALLER if kind not in ("half", "trim_vocabulary"))
+PUBLISHED_TASKS = ("imdb", "sst5")  # beside GLUE, by the names that they have in published results
 # What an experiment may have (`electralab.plan.Plan.kinds`), as far as a table or a figure depends on it.
 KINDS: dict[str, str] = {
     "pretraining": "a pretraining",
@@ -25,6 +26,7 @@ KINDS: dict[str, str] = {
     "adapter": "an adapter or a linear probe",
     "decoder": "a decoder",
     "glue": "a GLUE task",
+    "published_task": "the task `imdb` or `sst5`",
     "grid": "a grid over rank and alpha",
     "prune_rates": "a method that prunes at several rates",
     "search": "a search",
@@ -82,7 +84,7 @@ TABLES: dict[str, Item] = {
     ),
     "vs_published": _item(
         "Beside published results",
-        "glue",
+        "glue published_task",
         """Our scores beside published ones of the same task, metric and kind of method, with the difference, the
         protocol behind the published number, and whether the two can be compared at all. Adapters also stand beside
         what the published ones train and store.""",
@@ -136,6 +138,13 @@ TABLES: dict[str, Item] = {
         """Smaller models beside their teacher: where a student's layers are from and what it was taught, its score, the
         paired differences to the same student fine-tuned alone and to the teacher, its parameters, and the bytes of its
         files. Links that make a student smaller still stand below it.""",
+    ),
+    "prune_as_you_tune": _item(
+        "Prune As You Tune",
+        "prune_as_you_tune",
+        """Pruning while a LoRA is tuned, beside the same model dense, pruned before a LoRA is tuned, fine-tuned whole,
+        and pruned afterwards: zeros in the saved file, trained parameters, teacher, score, and the paired
+        differences to the dense model and to pruning first.""",
     ),
     "methods": _item(
         "Methods",
@@ -249,6 +258,13 @@ FIGURES: dict[str, Item] = {
         """Score against the share of weights that a method sets to zero, a line a method, for methods with two shares
         or more. Bars are 95 % intervals over seeds; hollow points are published, of one seed, where the task is the
         same. Lines across: the dense model, TF-IDF with a linear model, the majority class.""",
+    ),
+    "prune_as_you_tune": _item(
+        "Prune As You Tune",
+        "prune_as_you_tune",
+        """Score against the share of zeros among the weights of the encoder's dense layers, of pruning while a LoRA is
+        tuned and of what stands beside it in the table. Bars are 95 % intervals over seeds; hollow points are single
+        seeds. Lines across: the dense model, TF-IDF with a linear model, the majority class.""",
     ),
     "lora_grid": _item(
         "Rank and alpha",

@@ -152,7 +152,7 @@ def _run(options: argparse.Namespace) -> None:
     spec = _spec(RunSpec, options.spec)
     spread = spec.settings.kind == "in_context"
     device = "cpu" if spec.model == NO_MODEL else select_device(options.device, spread=spread)
-    inputs = Inputs(options.task, options.start, options.tokenizer, options.teacher)
+    inputs = Inputs(options.task, options.start, options.tokenizer, options.teacher, options.corpus)
     with only_writer(options.out.parent):
         record = run_job(spec, options.out, inputs, options.threads, device)
     if record.status == "ok":
@@ -222,7 +222,7 @@ def _search(options: argparse.Namespace) -> None:
     from electralab.specs import RunSpec
 
     spec, device = _spec(SearchSpec, options.spec), select_device(options.device)
-    inputs = Inputs(options.task, options.start, options.tokenizer, options.teacher)
+    inputs = Inputs(options.task, options.start, options.tokenizer, options.teacher, options.corpus)
 
     def run_trial(trial: RunSpec, record: Path, report: Report | None) -> RunRecord:
         return run_job(trial, record, inputs, options.threads, device, report)
@@ -394,6 +394,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         add("--tokenizer", default=None, help="tokenizer.json of the model; an artifact has its own")
         add("--teacher", default=None, help="manifest of what a teacher left")
+        add("--corpus", default=None, help="manifest of text that is mixed into the training rows")
         add("--threads", int, default=1)
         add("--device", str, default="auto", help=DEVICES)
         add("--out")

@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from electralab.catalogue import FIGURE_FILES, FIGURES, TABLE_FILES, TABLES, chosen
+from electralab.catalogue import FIGURE_FILES, FIGURES, PUBLISHED_TASKS, TABLE_FILES, TABLES, chosen
 from electralab.config import (
     WATCHING,
     AdapterMethod,
@@ -26,6 +26,7 @@ from electralab.config import (
     LinearProbe,
     LocalModel,
     Method,
+    Mixing,
     ModelTokenizer,
     PackageModel,
     RandomInitModel,
@@ -170,6 +171,7 @@ class Plan:
             "pretraining": self.pretraining_runs,
             "finetuning": self.finetuning_runs,
             "glue": any(self._is_glue(task) for _, task, _, _ in self.finetuning_runs),
+            "published_task": any(task in PUBLISHED_TASKS for _, task, _, _ in self.finetuning_runs),
             "adapter": any(isinstance(method, AdapterMethod | LinearProbe) for method in methods),
             "decoder": self._has_decoder(),
             "grid": any(grids),
@@ -448,7 +450,7 @@ class Plan:
         """The task, and what vouches for the weights that a run starts from.
 
         The first link starts from a model, with its tokenizer; every other from what the link before it left. A teacher
-        is a run of its own.
+        is a run of its own; text that is mixed in is a corpus.
         """
         inputs = {"task": task_manifest(task)}
         *before, _ = chain_links(chain)
@@ -456,6 +458,8 @@ class Plan:
         if isinstance(settings, Taught) and settings.teacher:
             teacher = run_folder(settings.teacher_model or model, task, chain_name(settings.teacher), seed)
             inputs["teacher"] = artifact_in(teacher)
+        if isinstance(settings, Mixing) and settings.mix_corpus:
+            inputs["corpus"] = corpus_manifest(settings.mix_corpus)
         if before:
             return inputs | {"start": artifact_in(run_folder(model, task, chain_name(before), seed))}
         if model == NO_MODEL:

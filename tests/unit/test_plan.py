@@ -447,6 +447,27 @@ def test_a_teacher_is_a_run_that_comes_before() -> None:
     assert {"tuned", "smaller"} <= kept.methods.keys() and "net_random" in kept.models
 
 
+def test_text_that_is_mixed_in_is_an_input_of_the_run_that_asks_for_it() -> None:
+    def mix(values: dict[str, Any]) -> None:
+        values["methods"] |= TEACHERS | {"mixed": TEACHERS["payt"] | {"mix_corpus": "other"}}
+        values["corpora"]["other"] = copy.deepcopy(values["corpora"]["text"])
+        values["run"]["finetuning"] = [{"models": ["net"], "tasks": ["boolq"], "methods": ["payt", "mixed"]}]
+
+    found = plan(mix)
+    told = found.run_inputs("net-g25", "boolq", "mixed", 0)
+    assert told.pop("corpus") == "artifacts/corpora/other/manifest.json"
+    assert told == found.run_inputs("net-g25", "boolq", "payt", 0)
+    assert "other" in used(found.experiment).corpora
+    assert "mix_corpus" not in found.run_spec("net-g25", "boolq", "payt", 0)
+
+    def unknown(values: dict[str, Any]) -> None:
+        mix(values)
+        values["methods"]["mixed"] |= {"mix_corpus": "othre"}
+
+    with pytest.raises(UserError, match=r"methods.mixed.mix_corpus: unknown name 'othre'"):
+        plan(unknown)
+
+
 @pytest.mark.parametrize(
     ("teacher", "said"),
     [

@@ -46,7 +46,8 @@ def without_network() -> tuple[str, ...]:
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_every_experiment_plans_offline(experiment: str, tmp_path: Path, snakemake: Run) -> None:
-    (tmp_path / "data" / "glue").mkdir(parents=True)  # local data must be there before anything is planned
+    for folder in ("glue", "imdb_sample"):  # local data must be there before anything is planned
+        (tmp_path / "data" / folder).mkdir(parents=True)
     done = snakemake(tmp_path, "-n", *overlay(experiment), prefix=without_network())
     expected = plan(experiment)
     jobs = planned_jobs(done)

@@ -29,11 +29,12 @@ rule run:
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
         teacher=lambda w, input: named(input, "teacher"),
+        corpus=lambda w, input: named(input, "corpus"),
     message:
         "{wildcards.chain}: {wildcards.model} on {wildcards.task}, seed {wildcards.seed}"
     shell:
         "python -m electralab run --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " {params.teacher} --threads {threads} --device {params.device} --out {output.record} 2> {log}"
+        " {params.teacher} {params.corpus} --threads {threads} --device {params.device} --out {output.record} 2> {log}"
 
 
 rule finetuning:

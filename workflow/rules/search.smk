@@ -26,9 +26,10 @@ rule search:
         start=lambda w, input: named(input, "start"),
         tokenizer=lambda w, input: named(input, "tokenizer"),
         teacher=lambda w, input: named(input, "teacher"),
+        corpus=lambda w, input: named(input, "corpus"),
     message:
         "Search {wildcards.search}"
     shell:
         "python -m electralab search --spec {params.spec:q} --task {input.task} {params.start} {params.tokenizer}"
-        " {params.teacher}"
+        " {params.teacher} {params.corpus}"
         " --threads {threads} --device {params.device} --out {output} 2> {log}"

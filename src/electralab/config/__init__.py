@@ -41,6 +41,7 @@ from electralab.config.methods.linear_probe import LinearProbe
 from electralab.config.methods.link import Form, Link
 from electralab.config.methods.low_bit import BnbInt8, LowBit, Nf4
 from electralab.config.methods.merge import Merge
+from electralab.config.methods.mixing import Mixing
 from electralab.config.methods.prune_as_you_tune import PruneAsYouTune
 from electralab.config.methods.pruning import CALIBRATED, Prune, PruneFull, Pruning, Recover, Remove, RemoveHeads
 from electralab.config.methods.qat import Qat
@@ -135,6 +136,7 @@ __all__ = [
     "LowBit",
     "Merge",
     "Method",
+    "Mixing",
     "ModelTokenizer",
     "Nf4",
     "Oft",

@@ -14,6 +14,7 @@ from electralab.config.methods import AdapterMethod, Method
 from electralab.config.methods.chains import check_chain
 from electralab.config.methods.distillation import Taught
 from electralab.config.methods.in_context import InContext
+from electralab.config.methods.mixing import Mixing
 from electralab.config.methods.tfidf import TfidfBaseline
 from electralab.config.methods.training import Training
 from electralab.config.models import DownloadedModel, RandomInitModel
@@ -51,6 +52,8 @@ def check_library(experiment: Experiment) -> None:
     for name, method in experiment.methods.items():
         if isinstance(method, Taught):
             _check_teacher(experiment, name, method)
+        if isinstance(method, Mixing) and method.mix_corpus:
+            _known(f"methods.{name}.mix_corpus", method.mix_corpus, experiment.corpora)
     _check_searches(experiment)
     _check_benchmarks(experiment)
     for name, measured in experiment.retention.items():

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from electralab.config.experiment import Experiment
 from electralab.config.methods.distillation import Taught
+from electralab.config.methods.mixing import Mixing
 from electralab.config.models import RandomInitModel
 from electralab.config.tasks import WordOrderTask
 from electralab.config.text import ModelTokenizer, TrainedTokenizer
@@ -21,7 +22,9 @@ def used(experiment: Experiment) -> Experiment:
     named = {name for block in run.finetuning for names in (block.methods, *block.chains) for name in names}
     grids = _only(experiment.grids, named)
     named |= {*run.baselines, *(grid.method for grid in grids.values()), *(s.method for s in searches.values())}
-    teachers = [method for method in _only(experiment.all_methods(), named).values() if isinstance(method, Taught)]
+    asked = _only(experiment.all_methods(), named).values()
+    teachers = [method for method in asked if isinstance(method, Taught)]
+    mixed = {method.mix_corpus for method in asked if isinstance(method, Mixing) and method.mix_corpus}
     named |= {link for method in teachers for link in method.teacher}
     tuned = {task for block in run.finetuning for task in block.tasks}
     tasks = _only(experiment.tasks, tuned | {search.task for search in searches.values()})
@@ -40,8 +43,8 @@ def used(experiment: Experiment) -> Experiment:
     models = _only(experiment.models, {*started, *starts, *owners, *taught_by, *generators})
     corpora = {settings.corpus for settings in pretraining.values()}
     corpora |= {trained.corpus for trained in tokenizers.values() if isinstance(trained, TrainedTokenizer)}
-    corpora |= {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}
     corpora |= {measured.corpus for measured in retention.values()}
+    corpora |= mixed | {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}
     parts = {
         "searches": searches,
         "benchmarks": _only(experiment.benchmarks, run.benchmarks),

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable
 
 from electralab.data.example import Example
+from electralab.data.sampling import reservoir
 
 WORDS = range(6, 31)
 SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
@@ -34,7 +35,7 @@ def build_word_order(
         Training and validation examples; label 1 means swapped.
     """
     rng = random.Random(seed)
-    documents = _sample(filter(None, map(_sentences, held_out)), train_rows + validation_rows, rng)
+    documents = reservoir(filter(None, map(_sentences, held_out)), train_rows + validation_rows, rng)
     candidates = {sentence for document in documents for sentence in document}
     for document in training:
         candidates.difference_update(_split(document))
@@ -46,19 +47,6 @@ def build_word_order(
     validation = _examples(held_for_validation, validation_rows, rng, "validation")
     train = _examples(for_training - held_for_validation, train_rows, rng, "train")
     return train, validation
-
-
-def _sample(documents: Iterable[list[str]], count: int, rng: random.Random) -> list[list[str]]:
-    """Up to `count` documents in random order, each as likely as any other (reservoir sampling)."""
-    kept: list[list[str]] = []
-    for number, document in enumerate(documents):
-        place = rng.randint(0, number)
-        if len(kept) < count:
-            kept.append(document)
-            kept[place], kept[-1] = kept[-1], kept[place]
-        elif place < count:
-            kept[place] = document
-    return kept
 
 
 def _split(document: str) -> list[str]:

@@ -58,6 +58,7 @@ class EncodedExamples:
     first_lengths: Integers  # [N] tokens up to the first [SEP], it included
     labels: npt.NDArray[Any]  # [N] int64 classes or float64 scores; -1 or NaN where there is none
     pad_id: int
+    read_first: int = 0  # rows at the start that every epoch begins with
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -126,20 +127,27 @@ def tuning_split(rows: int, seed: int) -> tuple[Integers, Integers]:
     return order[held:], order[:held]
 
 
-def training_batches(rows: Integers, lengths: Integers, batch_size: int, seed: int, epoch: int) -> list[Integers]:
+def training_batches(
+    rows: Integers, lengths: Integers, batch_size: int, seed: int, epoch: int, first: int = 0
+) -> list[Integers]:
     """One epoch: every row once, in batches of like length, in an order drawn by seed and epoch.
 
     Args:
         rows: row numbers to draw from.
         lengths: tokens of every row of the split, indexed by row number.
+        first: row numbers below it come first, in batches of their own but for the last, which others fill up.
     """
     generator = np.random.default_rng((seed, _EPOCH, epoch))
     shuffled = generator.permutation(rows)
     window = batch_size * max(1, min(WINDOW_BATCHES, len(rows) // (WINDOW_SHARE * batch_size)))
-    batches = []
-    for start in range(0, len(shuffled), window):
-        batches += evaluation_batches(shuffled[start : start + window], lengths, batch_size)
-    return [batches[index] for index in generator.permutation(len(batches))]
+    shuffled = shuffled[np.argsort(shuffled >= first, kind="stable")]
+    start = -(-int((rows < first).sum()) // batch_size) * batch_size
+    batches = evaluation_batches(shuffled[:start], lengths, batch_size)
+    leading = len(batches)
+    for place in range(start, len(shuffled), window):
+        batches += evaluation_batches(shuffled[place : place + window], lengths, batch_size)
+    order = [generator.permutation(leading), leading + generator.permutation(len(batches) - leading)]
+    return [batches[index] for index in np.concatenate(order)]
 
 
 def evaluation_batches(rows: Integers, lengths: Integers, batch_size: int) -> list[Integers]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from electralab.config import Training
 from electralab.deploy.rows import EVALUATION_BATCH_SIZE
@@ -66,7 +66,7 @@ def train_model(
         for epoch in range(settings.epochs):
             unchecked: list[Tensor] = []
             total = 0.0
-            batches = training_batches(rows, lengths, settings.batch_size, seed, epoch)
+            batches = training_batches(rows, lengths, settings.batch_size, seed, epoch, examples.read_first)
             for index, batch_rows in enumerate(batches):
                 factor = schedule_factor(settings.schedule, step, steps, warmup_steps)
                 set_learning_rate(optimizer, settings, step, factor)
@@ -90,7 +90,7 @@ def trains_in_bf16(settings: Training, device: str) -> bool:
 
 
 def predict(
-    model: TrainedModel, objective: Objective, examples: EncodedExamples, rows: Integers, device: str, run: str
+    model: nn.Module, objective: Objective, examples: EncodedExamples, rows: Integers, device: str, run: str
 ) -> npt.NDArray[np.float64]:
     """Answers to the given rows in the order of `rows`: log-probabilities [rows, classes], or scores [rows].
 

@@ -35,6 +35,8 @@ class Job:
     """Called with the number of every finished epoch but the last, from 1 over all learning rates, and the score."""
     teacher: Path | None = None
     """The manifest of what a teacher left."""
+    corpus: Path | None = None
+    """The manifest of text that is mixed into the training rows."""
 
     @property
     def weights(self) -> Path:

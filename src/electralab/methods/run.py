@@ -44,6 +44,7 @@ class Inputs(NamedTuple):
     start: Path | None = None
     tokenizer: Path | None = None
     teacher: Path | None = None
+    corpus: Path | None = None
 
 
 def run_job(
@@ -80,7 +81,8 @@ def run_job(
     meter.data = {"task": data.checksum}
     folder = record_path.parent
     folder.mkdir(parents=True, exist_ok=True)
-    job = Job(spec, data, inputs.start, inputs.tokenizer, folder, device, threads, after_epoch, inputs.teacher)
+    others = {"teacher": inputs.teacher, "corpus": inputs.corpus}
+    job = Job(spec, data, inputs.start, inputs.tokenizer, folder, device, threads, after_epoch, **others)
     try:
         record = _finished(job, inputs, meter)
     except (RunFailed, Unsuitable) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,13 +45,18 @@ class PublishedRates:
 
 def families(runs: Runs) -> dict[tuple[str, str], list[Family]]:
     """Of every task and model the methods that prune at two rates or more."""
+    return grouped(lines(runs), least=2)
+
+
+def grouped(every: Mapping[tuple[str, str], Sequence[Line]], least: int = 1) -> dict[tuple[str, str], list[Family]]:
+    """Of every task and model the methods that set weights to zero, at so many rates at least."""
     found: dict[tuple[str, str], list[list[Line]]] = {}
-    for place, own in lines(runs).items():
+    for place, own in every.items():
         by_method: dict[Any, dict[float, Line]] = {}
         for line in own:
             if line.zeroes and not line.is_dense and line.asked is not None:
                 by_method.setdefault(_method(line), {}).setdefault(line.asked, line)
-        if groups := [list(by_rate.values()) for by_rate in by_method.values() if len(by_rate) > 1]:
+        if groups := [list(by_rate.values()) for by_rate in by_method.values() if len(by_rate) >= least]:
             found[place] = groups
     names = _names([group[0] for groups in found.values() for group in groups])
     return {

@@ -17,6 +17,7 @@ from electralab.report.statistics.differences import Difference
 from electralab.report.statistics.intervals import Summary, summarize
 
 AS_YOU_TUNE = "prune_as_you_tune"
+NO_TEACHER, FIXED = "none", "fixed"
 ZEROING = ("prune", "prune_full", AS_YOU_TUNE)
 REMOVING = ("remove", "remove_heads")
 # Means over seeds of what runs say.
@@ -89,8 +90,8 @@ def lines(runs: Runs) -> dict[tuple[str, str], list[Line]]:
             groups: dict[str | None, list[Line]] = {}
             for chain in own:
                 dense = _dense(runs, task, model, chain, methods)
-                group = groups.setdefault(dense, [_line(runs, task, model, dense, dense)] if dense else [])
-                group.append(_line(runs, task, model, chain, dense))
+                group = groups.setdefault(dense, [line_of(runs, task, model, dense, dense)] if dense else [])
+                group.append(line_of(runs, task, model, chain, dense))
             for _, group in sorted(groups.items(), key=lambda item: item[0] or "~"):
                 found.setdefault((task, model), []).extend(sorted(group, key=_place))
     return found
@@ -115,7 +116,8 @@ def _dense(runs: Runs, task: str, model: str, chain: str, methods: Sequence[str]
     return full.method if full else None
 
 
-def _line(runs: Runs, task: str, model: str, chain: str, dense: str | None) -> Line:
+def line_of(runs: Runs, task: str, model: str, chain: str, dense: str | None) -> Line:
+    """A chain beside a dense model; it need not prune."""
     cell = Cell(task, chain)
     by_seed = runs.by_seed(cell, model)
     told = [runs.settings(beginning) for beginning in beginnings(chain)]
@@ -148,7 +150,7 @@ def _mean(runs: Runs, cell: Cell, model: str, metric: str) -> float | None:
 def chain_words(runs: Runs, chain: str) -> str:
     """What the links do from the first that prunes: `rows, l2; then trained further, zeros kept`."""
     kinds = link_kinds(runs, chain)
-    first = next(place for place, kind in enumerate(kinds) if kind in PRUNING)
+    first = next((place for place, kind in enumerate(kinds) if kind in PRUNING), 0)
     return "; then ".join(link_words(runs, beginning) for beginning in beginnings(chain)[first:])
 
 
@@ -158,7 +160,7 @@ def link_words(runs: Runs, chain: str) -> str:
     if kind == AS_YOU_TUNE:
         return _as_you_tune(runs, chain)
     if kind in ZEROING:
-        return f"{_zeroed(runs, chain)}{'; then fine-tuned' if kind == 'prune_full' else ''}"
+        return f"{_zeroed(runs, chain)}{_trained(runs, chain) if kind == 'prune_full' else ''}"
     if kind == "recover":
         return "trained further, zeros kept"
     return _removed(runs, chain) if kind in REMOVING else f"`{kind}`"
@@ -172,13 +174,30 @@ def _zeroed(runs: Runs, chain: str) -> str:
     return ", ".join([*([among, "single weights"] if single else [structure]), criterion, *of_parts])
 
 
+def _trained(runs: Runs, chain: str) -> str:
+    """What is trained of a model that is pruned before it, or meanwhile."""
+    what = "the head alone trained" if runs.setting(chain, "trained") == "head" else "fine-tuned"
+    growth = runs.setting(chain, "growth")
+    return f"; then {what}" if growth in (None, "once") else f"; more and more while {what} ({growth})"
+
+
 def _as_you_tune(runs: Runs, chain: str) -> str:
     """How sparsity grew while LoRA was trained, and who taught."""
     what = "single weights" if runs.setting(chain, "structure") == "unstructured" else "columns"
-    teacher = "with a teacher" if runs.setting(chain, "teacher") else "no teacher"
+    growth, taught = runs.setting(chain, "growth"), {NO_TEACHER: "no teacher", FIXED: "with a teacher"}
+    when = "before LoRA was tuned" if growth == "once" else f"more and more while LoRA was tuned ({growth})"
+    parts = [what, when, taught.get(teacher(runs, chain), "with a teacher that nothing trained")]
+    mixed, stabilized = runs.setting(chain, "mix_corpus"), runs.setting(chain, "rank_stabilized")
+    parts += [f"`{mixed}` mixed in"] if mixed else []
+    parts += [] if stabilized in (None, True) else ["not rank-stabilized"]
+    return ", ".join(parts)
+
+
+def teacher(runs: Runs, chain: str) -> str:
+    """Whom the last link learns from: `none`, `fixed` (a fine-tuned model) or `as published` (nothing trained it)."""
     if runs.setting(chain, "teacher_recipe") == AS_PUBLISHED:
-        teacher = "with a teacher that nothing trained"
-    return f"{what}, more and more while LoRA was tuned ({runs.setting(chain, 'growth')}), {teacher}"
+        return "as published"
+    return FIXED if runs.setting(chain, "teacher") else NO_TEACHER
 
 
 def _removed(runs: Runs, chain: str) -> str:

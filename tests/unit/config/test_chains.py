@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from electralab.config import (
+    DynamicInt8,
     FullFinetuning,
     Half,
     InContext,
@@ -19,8 +20,10 @@ from electralab.config import (
     Link,
     Lora,
     Merge,
+    Nf4,
     Prefix,
     Prompt,
+    Prune,
     Qlora,
     TfidfBaseline,
     check_chain,
@@ -152,6 +155,13 @@ def test_a_grid_in_a_chain_stands_for_each_of_its_methods() -> None:
 def test_links_that_do_not_fit_are_one_line(chain: list[str], parts: list[str]) -> None:
     line = refused(with_block(METHODS, chains=[chain]))
     assert [part for part in parts if part not in line] == []
+
+
+@pytest.mark.parametrize(("small", "left"), [(DynamicInt8, "an ONNX graph"), (Nf4, "weights are in few bits")])
+def test_what_is_in_few_bits_is_not_pruned(small: Callable[[], Link], left: str) -> None:
+    wrong = check_chain([FullFinetuning(), small(), Prune()], ["full", "small", "prune"])
+    assert wrong is not None and "prune opens a fine-tuned Hugging Face model, and small leaves" in wrong
+    assert left in wrong and "put one of these kinds before it" in wrong
 
 
 def test_methods_of_a_block_are_checked_as_chains_of_one_link() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,13 +12,15 @@ import pytest
 import torch
 from chains import asked, predictions, run_chain
 from finetune_task import write_task
+from pydantic import ValidationError
 from safetensors.torch import load_file
 from word_models import fetched_words
 
 from electralab.artifacts import read_manifest
-from electralab.config import FullFinetuning, Prune
+from electralab.config import FullFinetuning, Prune, PruneFull
 from electralab.data.tasks import read_task
 from electralab.methods.opening import open_artifact
+from electralab.methods.pruning.prune_full import SparserClassifier
 
 TRAINED = {"learning_rates": [1e-2], "batch_size": 16, "max_length": 32, "layerwise_lr_decay": 1.0}
 FULL = {"kind": "full", "epochs": 4, **TRAINED}
@@ -195,3 +198,56 @@ def test_settings_of_chains():
     told = check_chain([full, DynamicInt8(), Prune()], ["full", "int8", "prune"])
     assert told is not None and "int8 leaves an ONNX graph" in told
     assert "prune cannot be first" in str(check_chain([Prune()], ["prune"]))
+
+
+# --- more and more zeros --------------------------------------------------------------------------------------------
+
+GROWING = {"kind": "prune_full", "epochs": 3, **TRAINED, "growth": "agp", "prune_every": 4}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"among": "global", "parts": "published"}, {"structure": "rows", "growth": "linear", "sparsity": 0.25}],
+    ids=["agp", "published", "rows"],
+)
+def test_sparsity_grows_while_a_model_is_trained(options, task, encoder, tmp_path, monkeypatch):
+    zeros, trained = [], SparserClassifier.after_update
+
+    def watch(model, step):
+        trained(model, step)
+        zeros.append(model.zeros())
+
+    monkeypatch.setattr(SparserClassifier, "after_update", watch)
+    record = run_chain(tmp_path, task, encoder, growing=GROWING | options)["growing"]
+    target = options.get("sparsity", 0.5)
+    assert record.status == "ok", record.reason
+    assert record.metrics["sparsity.eligible"] == zeros[-1] == pytest.approx(target, abs=0.002)
+    steps = len(zeros) - 1  # the first is before training
+    assert zeros[0] == 0 and all(earlier <= later for earlier, later in pairwise(zeros))
+    assert len(set(zeros)) > 5 and zeros[int(0.6 * steps)] == pytest.approx(target, abs=0.002)
+
+
+def test_pruning_at_once_is_what_it_was(task, encoder, tmp_path):
+    """A schedule of one pruning before the first step gives the same model."""
+    once = {"kind": "prune_full", "epochs": 1, **TRAINED}
+    same = once | {"growth": "linear", "prune_from": 0.0, "prune_until": 0.1, "prune_every": "epoch_start"}
+    records = [run_chain(tmp_path / name, task, encoder, p=told)["p"] for name, told in (("a", once), ("b", same))]
+    assert records[0].metrics["loss"] == records[1].metrics["loss"]
+    first, second = (weights_of(tmp_path / name / "p") for name in ("a", "b"))
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_a_head_alone_is_trained_on_what_pruning_leaves(task, encoder, tmp_path):
+    record = run_chain(tmp_path, task, encoder, p=GROWING | {"growth": "once", "trained": "head"})["p"]
+    before, after = load_file(encoder.parent / "model.safetensors"), weights_of(tmp_path / "p")
+    assert record.metrics["trainable_parameters"] == record.metrics["head_parameters"]
+    assert record.metrics["sparsity.encoder"] == pytest.approx(0.5, abs=0.001)
+    names = {name: name.removeprefix("electra.") for name in dense_names(after, False)}
+    assert len(names) > 10 and all(torch.equal(after[n], before[old] * (after[n] != 0)) for n, old in names.items())
+
+
+def test_growth_that_cannot_be(task, encoder, tmp_path):
+    with pytest.raises(ValidationError, match="structure 2:4 is pruned at once: growth agp is for other structures"):
+        PruneFull(structure="2:4", growth="agp")
+    record = run_chain(tmp_path, task, encoder, p=GROWING | {"prune_every": 1000})["p"]
+    assert record.status == "skipped" and "no pruning falls between steps" in str(record.reason)

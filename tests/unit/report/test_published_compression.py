@@ -10,7 +10,7 @@ from report_compressed_experiment import sizes, stored_layers, write_artifact
 from report_experiment import PUBLISHED, Builder
 from report_made import Made
 
-from electralab.config import DynamicInt8, Half, StaticInt8
+from electralab.config import DynamicInt8, Half, PruneAsYouTune, StaticInt8
 from electralab.config.methods.pruning import Prune, PruneFull
 
 ELECTRA = "google/electra-small-discriminator"
@@ -112,3 +112,46 @@ def test_pruning_after_training_has_no_published_row(builder: Builder) -> None:
     pruned_first(builder, None, "full")
     pruned_first(builder, Prune(sparsity=0.25), "full+prune")
     assert set(Made(builder, "vs_published").frame["method"]) == {"full"}
+
+
+BERT = "google-bert/bert-base-uncased"
+PUBLISHED_PAYT = {"among": "global", "rank": 32, "alpha": 32.0, "epochs": 10, "prune_every": "epoch_start"}
+
+
+@pytest.mark.parametrize(
+    ("options", "accuracy"),
+    [
+        ({"growth": "linear", "prune_from": 0.0}, 0.931),
+        ({"growth": "agp", "prune_from": 0.2}, 0.936),
+        ({"growth": "agp", "prune_from": 0.2, "teacher_recipe": "as_published"}, 0.936),
+        ({"growth": "agp", "prune_from": 0.2, "teacher_recipe": "as_published", "mix_corpus": "wikitext2"}, 0.933),
+        ({"growth": "once"}, 0.930),
+    ],
+    ids=["linear", "agp", "agp_kd", "mixed", "first"],
+)
+def test_prune_as_you_tune_meets_its_own_rows(options: Any, accuracy: float, builder: Builder) -> None:
+    settings = PruneAsYouTune(**PUBLISHED_PAYT | options)
+    for seed in (0, 1, 2):
+        builder.finetune("bert", "imdb", seed, 0.93, method="payt", settings=settings, recipe="any", hub=BERT)
+    row = Made(builder, "vs_published").row(method="payt")
+    assert (row["published"], row["system"], row["split"]) == (accuracy, "prune_as_you_tune", "test")
+    assert row["comparable"] == "no" and "no zeros left once its LoRA is merged" in row["why"]
+    assert "schedule" not in row["why"] and "the test split" not in row["why"] and "another model" not in row["why"]
+    assert "biases" not in row["why"] and "among" not in row["why"]
+
+
+def test_the_teachers_weight_is_the_other_share(builder: Builder) -> None:
+    told = {"teacher": ["full"], "distillation_alpha": 0.2, "temperature": 4.0, "growth": "linear", "prune_from": 0.0}
+    settings = PruneAsYouTune(**PUBLISHED_PAYT | told | {"epochs": 5})
+    builder.finetune("bert", "imdb", 0, 0.93, method="payt", settings=settings, recipe="any", hub=BERT)
+    made = Made(builder, "vs_published")
+    assert 0.929 in set(made.frame["published"])  # T = 4, their alpha .8
+    row = made.frame[made.frame["published"] == 0.929].iloc[0]
+    assert "kd alpha" not in row["why"] and "nothing trained their teacher" in row["why"]
+
+
+@pytest.mark.parametrize("options", [{"growth": "agp"}, {"trained": "head"}])
+def test_what_they_never_pruned_so_has_no_row(options: Any, builder: Builder) -> None:
+    settings = PruneFull(among="global", **options)
+    builder.finetune("bert", "imdb", 0, 0.93, method="pruned", settings=settings, recipe="any", hub=BERT)
+    assert Made(builder, "vs_published").frame.empty

@@ -7,13 +7,15 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from electralab.config.base import Positive
-from electralab.config.methods.distillation import Share, Taught
+from electralab.config.methods.distillation import Taught
+from electralab.config.methods.growth import GROWTH, Growing, Growth
 from electralab.config.methods.link import Form
+from electralab.config.methods.mixing import Mixing
 from electralab.config.methods.pruning import Sparsity
 from electralab.config.methods.training import Training
 
 
-class PruneAsYouTune(Taught, Training):
+class PruneAsYouTune(Growing, Mixing, Taught, Training):
     """LoRA of every dense layer of an encoder, more and more of whose weights are zero; left merged, its zeros kept."""
 
     opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
@@ -29,14 +31,10 @@ class PruneAsYouTune(Taught, Training):
     structure: Literal["unstructured", "columns"] = Field(
         "unstructured", description="`unstructured`: single weights by size; `columns`: whole inputs by their l2 norm."
     )
-    growth: Literal["agp", "linear"] = Field(
-        "agp", description="How sparsity grows: fast first (Zhu and Gupta 2017), or evenly."
+    among: Literal["layer", "global"] = Field(
+        "layer", description="Compared within a layer, or over all layers, as published: these then differ in sparsity."
     )
-    prune_from: Share = Field(0.05, description="Share of the steps before the first pruning.")
-    prune_until: Share = Field(0.6, description="Share of the steps after which sparsity is complete.")
-    prune_every: Annotated[int, Field(ge=1)] | Literal["epoch"] = Field(
-        5, description="Steps between two prunings, or `epoch`: at the end of every one."
-    )
+    growth: Growth = Field("agp", description=GROWTH)
     teacher_recipe: Literal["fixed", "as_published"] = Field(
         "fixed",
         description="`fixed`: the run that `teacher` names; `as_published`: a copy of the model before fine-tuning "
@@ -45,9 +43,13 @@ class PruneAsYouTune(Taught, Training):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        """Pruning needs steps, and there is one teacher."""
-        if self.prune_from >= self.prune_until:
-            raise ValueError("prune_from must be before prune_until")
+        """There is one teacher, who is needed where rows have no labels; columns are compared within a layer."""
         if self.teacher and self.teacher_recipe == "as_published":
             raise ValueError("teacher_recipe as_published has a teacher of its own: leave teacher out")
+        if self.among == "global" and self.structure == "columns":
+            raise ValueError("among: global is for single weights: use among: layer")
+        if self.mix_corpus and not self.teacher and self.teacher_recipe == "fixed":
+            raise ValueError("mix_corpus: its lines need labels: name a teacher, or teacher_recipe: as_published")
+        if self.mix_corpus and len(self.learning_rates) > 1:
+            raise ValueError("mix_corpus is for one learning rate: several are chosen on rows that have labels")
         return self

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from electralab.config.base import Strict
 from electralab.config.methods.distillation import Taught
 from electralab.config.methods.full import WholeTraining
+from electralab.config.methods.growth import Growing
 from electralab.config.methods.link import Form, Link
 
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
@@ -70,19 +71,24 @@ class Prune(Pruning, Link):
     )
 
 
-class PruneFull(Pruning, WholeTraining):
-    """A pretrained encoder that is pruned and then fine-tuned, its zeros kept: as efficient ELECTRA pruned."""
+class PruneFull(Growing, Pruning, WholeTraining):
+    """A pretrained encoder that is pruned before it is fine-tuned, or more and more while it is; zeros are kept."""
 
     opens: ClassVar[frozenset[Form]] = frozenset({"pretrained"})
     leaves: ClassVar[Form | None] = "huggingface"
 
     kind: Literal["prune_full"] = "prune_full"
+    trained: Literal["all", "head"] = Field(
+        "all", description="`head`: nothing but the head is trained, for what pruning alone leaves of an encoder."
+    )
 
     @model_validator(mode="after")
     def _no_rows_yet(self) -> Self:
-        """What looks at a fine-tuned model's inputs has none."""
+        """What looks at a fine-tuned model's inputs has none; 2:4 has no half way."""
         if self.criterion in CALIBRATED:
             raise ValueError(f"criterion {self.criterion} looks at a fine-tuned model: use a method of kind prune")
+        if self.structure == "2:4" and self.growth != "once":
+            raise ValueError(f"structure 2:4 is pruned at once: growth {self.growth} is for other structures")
         return self
 
 

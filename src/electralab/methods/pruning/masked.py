@@ -25,10 +25,13 @@ class MaskedClassifier(Classifier):
     def keep_zero(self, masks: Masks) -> None:
         """Set to zero what masks leave out, from now on."""
         self.masks, self._pairs = masks, []
-        self.after_update(0)
+        self._zero()
 
     def after_update(self, step: int) -> None:  # noqa: ARG002
         """Zero again what the optimizer moved."""
+        self._zero()
+
+    def _zero(self) -> None:
         if not self._pairs:  # after the model is on its device
             named = dict(self.named_parameters())
             self._pairs = [(named[name], mask.to(named[name].device)) for name, mask in self.masks.items()]

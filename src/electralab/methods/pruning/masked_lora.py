@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from electralab.methods.pruning.masks import smallest_go
+from electralab.methods.pruning.masks import smallest_go, smallest_of_all_go
 
 PRUNED = -1.0  # the score of what is zero already, which comes first again
 
@@ -42,17 +44,12 @@ class MaskedLora(nn.Module):
         """[..., in] -> [..., out]."""
         return F.linear(inputs, self.merged(), self.bias)
 
-    @torch.no_grad()
-    def prune_to(self, sparsity: float, structure: str) -> None:
-        """Let round(sparsity * n) of the weights, or of the inputs, be zero: the smallest; what is zero stays zero."""
+    def scores(self, structure: str) -> Tensor:
+        """Of its weights [out, in], or of its inputs [in]: the smallest go first, and before them what is zero."""
         if structure == "columns":
-            scores = self.merged().norm(dim=0)
-            scores[~self.mask.any(dim=0)] = PRUNED
-            self.mask &= smallest_go(scores, sparsity)[None, :]
-        else:
-            scores = self.merged().abs()
-            scores[~self.mask] = PRUNED
-            self.mask &= smallest_go(scores, sparsity)
+            norms: Tensor = torch.linalg.vector_norm(self.merged(), dim=0)
+            return norms.masked_fill(~self.mask.any(dim=0), PRUNED)
+        return self.merged().abs().masked_fill(~self.mask, PRUNED)
 
     @torch.no_grad()
     def as_linear(self) -> nn.Linear:
@@ -61,3 +58,17 @@ class MaskedLora(nn.Module):
         layer.weight.copy_(self.merged())
         layer.bias.copy_(self.bias)
         return layer
+
+
+@torch.no_grad()
+def prune_updates(
+    layers: Sequence[MaskedLora], sparsity: float, structure: str, among: Literal["layer", "global"] = "layer"
+) -> None:
+    """Let round(sparsity * n) of the weights, or of the inputs, be zero, of every layer or of all; zeros stay."""
+    scores = [layer.scores(structure) for layer in layers]
+    if among == "global":
+        kept = smallest_of_all_go(scores, sparsity)
+    else:
+        kept = [smallest_go(score, sparsity) for score in scores]
+    for layer, mask in zip(layers, kept):
+        layer.mask &= mask  # of columns: the same for every output

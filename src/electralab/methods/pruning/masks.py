@@ -6,7 +6,7 @@ and columns by `l1` and `l2`. Counts are exact: of n weights, rows or columns ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -53,9 +53,7 @@ def choose(
         return {name: two_of_four(score) for name, score in scores.items() if score.dim() == 2}
     if settings.among == "layer":
         return {name: smallest_go(score, settings.sparsity) for name, score in scores.items()}
-    together = smallest_go(torch.cat([score.flatten() for score in scores.values()]), settings.sparsity)
-    parts = torch.split(together, [score.numel() for score in scores.values()])
-    return {name: part.view(score.shape) for (name, score), part in zip(scores.items(), parts)}
+    return dict(zip(scores, smallest_of_all_go(list(scores.values()), settings.sparsity)))
 
 
 def by_row(scores: Tensor, settings: Pruning) -> Tensor:
@@ -100,3 +98,10 @@ def smallest_go(scores: Tensor, sparsity: float) -> Tensor:
     kept = torch.ones(scores.numel(), dtype=torch.bool, device=scores.device)
     kept[scores.flatten().argsort(stable=True)[: round(sparsity * scores.numel())]] = False
     return kept.view(scores.shape)
+
+
+def smallest_of_all_go(scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
+    """The same among several tensors."""
+    kept = smallest_go(torch.cat([score.flatten() for score in scores]), sparsity)
+    parts = torch.split(kept, [score.numel() for score in scores])
+    return [part.view(score.shape) for score, part in zip(scores, parts)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from torch import nn
 
 from electralab.artifacts import Left, Reads
 from electralab.config import PruneAsYouTune
+from electralab.data.corpora import corpus_checksum
+from electralab.data.example import Example
 from electralab.errors import Unsuitable
 from electralab.files import staged_folder
 from electralab.finetune.distillation import Teacher
@@ -24,7 +27,10 @@ from electralab.finetune.objective import objective_of
 from electralab.finetune.trained_model import TrainedModel
 from electralab.methods.full import whole_model
 from electralab.methods.job import Job, Outcome
-from electralab.methods.pruning.masked_lora import MaskedLora
+from electralab.methods.pruning.masked import dense_layers
+from electralab.methods.pruning.masked_lora import MaskedLora, prune_updates
+from electralab.methods.pruning.mixing import MIXED, mixed
+from electralab.methods.pruning.prune import check_shapes
 from electralab.methods.pruning.schedule import prunings
 from electralab.methods.pruning.sparsity import counted
 from electralab.methods.teacher import read_teacher, teacher_checksum
@@ -38,14 +44,23 @@ def run(job: Job) -> Outcome:
     """Tune, prune, and keep what is left, merged.
 
     Raises:
-        Unsuitable: the model is a decoder, the teacher does not fit, or the steps leave no room for pruning.
+        Unsuitable: the model is a decoder, the teacher does not fit, the steps leave no room for pruning, every column
+            would go, or other text cannot be mixed into the task.
     """
     settings = job.spec.settings
     assert isinstance(settings, PruneAsYouTune)
     if job.starts_from_decoder:
         raise Unsuitable(f"{job.spec.title}: prune_as_you_tune is for encoders: tune {job.spec.model} with lora")
     refuse_answers(job.spec)
-    outcome = train(job, settings, PrunedWhileTuned(job, settings))
+    approach = PrunedWhileTuned(job, settings)
+    if settings.mix_corpus is None:
+        outcome = train(job, settings, approach)
+    else:
+        job, lines = mixed(job, settings, approach, approach.teacher)
+        outcome = train(job, settings.model_copy(update={"max_train_rows": None}), approach)
+        outcome.metrics.update(train_rows=outcome.metrics["train_rows"] - lines, mixed_rows=lines)
+        assert job.corpus is not None, "lines were read from it"
+        outcome.checksums["corpus"] = corpus_checksum(job.corpus)
     outcome.checksums.update(teacher_checksum(job))
     return outcome
 
@@ -53,8 +68,8 @@ def run(job: Job) -> Outcome:
 class LoraClassifier(Classifier):
     """A frozen encoder under masked updates and a head; both are trained, and the mask grows."""
 
+    settings: PruneAsYouTune
     schedule: dict[int, float]
-    structure: str
 
     def add_updates(self, settings: PruneAsYouTune) -> None:
         """Put an update over every dense layer of the encoder."""
@@ -69,12 +84,8 @@ class LoraClassifier(Classifier):
     def after_update(self, step: int) -> None:
         """Prune where it is time."""
         if step in self.schedule:
-            for layer in self.updates():
-                layer.prune_to(self.schedule[step], self.structure)
-
-    def updates(self) -> list[MaskedLora]:
-        """The updated layers."""
-        return [layer for layer in self.modules() if isinstance(layer, MaskedLora)]
+            layers = [layer for layer in self.modules() if isinstance(layer, MaskedLora)]
+            prune_updates(layers, self.schedule[step], self.settings.structure, self.settings.among)
 
     def merged(self) -> Classifier:
         """The same answers from plain dense layers."""
@@ -101,6 +112,12 @@ class PrunedWhileTuned(ReadsTexts):
         as_published = settings.teacher_recipe == "as_published"
         self.teacher = self._untrained() if as_published else read_teacher(job, settings, self.tokenizer)
 
+    def encode(self, examples: list[Example], regression: bool) -> EncodedExamples:
+        """Rows that were mixed in come first, in every epoch where they are to."""
+        encoded = super().encode(examples, regression)
+        first = self.settings.mix_order == "old_first"
+        return replace(encoded, read_first=sum(example.id.startswith(MIXED) for example in examples) if first else 0)
+
     def _untrained(self) -> Teacher:
         """As published: the model before fine-tuning, under a head of its own that nothing trains."""
         torch.manual_seed(self.job.spec.seed + 1)
@@ -115,12 +132,11 @@ class PrunedWhileTuned(ReadsTexts):
         model = LoraClassifier(
             with_dropout(self.encoder, settings.dropout), self.objective.outputs, "cls", settings.dropout
         )
+        check_shapes(dense_layers(model, "encoder"), settings.structure, settings.sparsity, self.job.spec.title)
         model.add_updates(settings)
-        try:
-            model.schedule = prunings(settings, steps) if settings.sparsity else {}
-        except ValueError as error:
-            raise Unsuitable(f"{self.job.spec.title}: {error}") from error
-        model.structure, model.teacher = settings.structure, self.teacher
+        model.settings, model.schedule = settings, prunings(settings, steps)
+        model.teacher = self.teacher if settings.distillation_alpha else None
+        model.after_update(0)
         return model
 
     def keep(self, model: TrainedModel, folder: Path, reads: Reads, validation: EncodedExamples) -> Kept:

@@ -1,4 +1,4 @@
-"""`retention_differences.csv`: every chain minus the pretrained model, and minus the link before it.
+"""`retention_differences.csv`: every chain minus the pretrained model, the link before it, and itself without mixing.
 
 Paired over the seeds and the held-out documents that both have. The pretrained model has no seed: its one measurement
 stands beside every seed of a chain.
@@ -7,7 +7,7 @@ stands beside every seed of a chain.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ COLUMNS = (
     *("retention", "measure", "model", "task", "method", "against", "seeds", "documents"),
     *("a", "b", "difference", "low", "high", "verdict"),
 )
+MIXING = "mix_"  # what options of mixing begin with
 PRETRAINED = "pretrained"  # what `against` calls the model before any link
 
 
@@ -49,8 +50,9 @@ def rows(sources: Sources) -> pd.DataFrame:
             arm = measured.setdefault(place, {}).setdefault((record.task or "", record.method or ""), {})
             arm[record.seed] = _Measured(path, _value(record))
     found = []
+    unmixed = _unmixed(sources.records.values())
     for place, arms in measured.items():
-        for (task, method), against, d in _pairs(arms):
+        for (task, method), against, d in _pairs(arms, unmixed.get(place[2], {})):
             found.append((*place, task, method, against, d.seeds, d.rows, d.a, d.b, d.mean, d.low, d.high, d.verdict))
     return pd.DataFrame(found, columns=list(COLUMNS))
 
@@ -59,7 +61,24 @@ def _value(record: RunRecord) -> float:
     return record.metrics[str(record.primary_metric)]
 
 
-def _pairs(arms: Arms) -> Iterator[tuple[tuple[str, str], str, Difference]]:
+def _unmixed(records: Iterable[RunRecord]) -> dict[str, dict[tuple[str, str], str]]:
+    """By model, task and method: the method that is the same but for the lines of a corpus among its rows."""
+    told = {(run.model, run.task or "", run.method or ""): run.spec.get("settings", {}) for run in records}
+    plain = {arm: {key: told[arm][key] for key in told[arm] if not key.startswith(MIXING)} for arm in told}
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    for arm in told:
+        model, task, method = arm
+        if not told[arm].get("mix_corpus"):
+            continue
+        for other in told:
+            links, others = chain_links(method), chain_links(other[2])
+            alike = other[:2] == arm[:2] and links[:-1] == others[:-1] and plain[other] == plain[arm]
+            if alike and not told[other].get("mix_corpus"):
+                found.setdefault(model, {})[task, method] = other[2]
+    return found
+
+
+def _pairs(arms: Arms, unmixed: Mapping[tuple[str, str], str]) -> Iterator[tuple[tuple[str, str], str, Difference]]:
     before = next(iter(arms.get(("", ""), {}).values()), None)
     for (task, method), runs in arms.items():
         if not method:
@@ -67,11 +86,10 @@ def _pairs(arms: Arms) -> Iterator[tuple[tuple[str, str], str, Difference]]:
         if before is not None:
             yield (task, method), PRETRAINED, _difference(list(runs.values()), [before] * len(runs))
         *links, _ = chain_links(method)
-        others = arms.get((task, chain_name(links)), {}) if links else {}
-        seeds = sorted(set(runs) & set(others))
-        if seeds:
-            pair = ([of[seed] for seed in seeds] for of in (runs, others))
-            yield (task, method), chain_name(links), _difference(*pair)
+        for other in filter(None, (chain_name(links), unmixed.get((task, method)))):
+            others = arms.get((task, other), {})
+            if seeds := sorted(set(runs) & set(others)):
+                yield (task, method), other, _difference(*([of[seed] for seed in seeds] for of in (runs, others)))
 
 
 def _difference(a: list[_Measured], b: list[_Measured]) -> Difference:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ from electralab.report.figures.style import (
     ends,
     series_style,
 )
-from electralab.report.prune_rates import Family, families, published_rates
+from electralab.report.prune_rates import Family, PublishedRates, families, published_rates
 from electralab.report.pruning import Line, lines
 from electralab.report.results import Results
 from electralab.report.runs import METRICS, Runs
@@ -41,23 +41,34 @@ def figure(results: Results) -> Figure:
     Raises:
         UserError: no method has finished runs at two rates.
     """
-    runs = results.runs
-    found = {place: [family for family in own if len(_points(family)) > 1] for place, own in families(runs).items()}
+    found = families(results.runs)
+    found = {place: [family for family in own if len(_points(family)) > 1] for place, own in found.items()}
     found = {place: own for place, own in found.items() if own}
     if not found:
         raise results.nothing("method with finished runs at two rates of pruning")
+    studies = {place: published_rates(results.published, results.runs, place[0]) for place in found}
+    return drawn_families(results, found, studies)
+
+
+def drawn_families(
+    results: Results,
+    found: Mapping[tuple[str, str], Sequence[Family]],
+    studies: Mapping[tuple[str, str], Sequence[PublishedRates]],
+    legend_columns: int = LEGEND_COLUMNS,
+) -> Figure:
+    """A panel for every task and model, with the points of its methods and of published studies."""
     names = list(dict.fromkeys(family.name for own in found.values() for family in own))
     looks = {name: series_style(place) | {"label": name.replace("`", "")} for place, name in enumerate(names)}
     columns = min(COLUMNS, len(found))
     rows = math.ceil(len(found) / columns)
-    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.9 + 0.2 * math.ceil(len(looks) / LEGEND_COLUMNS)))
+    drawn = Figure(figsize=(WIDTH, 3.6 * rows + 0.9 + 0.2 * math.ceil(len(looks) / legend_columns)))
     drawn.set_layout_engine("constrained")
     panels = list(drawn.subplots(rows, columns, squeeze=False).ravel())
-    for panel, own in zip(panels, found.values()):
-        _panel(panel, results, own, looks)
+    for panel, (place, own) in zip(panels, found.items()):
+        _panel(panel, results.runs, own, studies.get(place, ()), looks)
     for panel in panels[len(found) :]:
         panel.set_axis_off()
-    bottom_legend(drawn, panels[: len(found)], LEGEND_COLUMNS, NOTE)
+    bottom_legend(drawn, panels[: len(found)], legend_columns, NOTE)
     return drawn
 
 
@@ -65,8 +76,14 @@ def _points(family: Family) -> list[Line]:
     return [line for line in family.lines if line.score]
 
 
-def _panel(panel: Axes, results: Results, own: Sequence[Family], looks: dict[str, dict[str, Any]]) -> None:
-    runs, task, model = results.runs, own[0].task, own[0].model
+def _panel(
+    panel: Axes,
+    runs: Runs,
+    own: Sequence[Family],
+    studies: Sequence[PublishedRates],
+    looks: dict[str, dict[str, Any]],
+) -> None:
+    task, model = own[0].task, own[0].model
     panel.set_title(f"{task}, {runs.title(model)}")
     panel.set_xlabel("share that is set to zero, of what a method prunes (%)")
     panel.set_ylabel(f"validation {METRICS[runs.metric(task)]}")
@@ -74,7 +91,7 @@ def _panel(panel: Axes, results: Results, own: Sequence[Family], looks: dict[str
     step = min(STEP, SPREAD / len(own))
     for place, family in enumerate(own):
         _method(panel, runs, family, looks[family.name], step * (place - (len(own) - 1) / 2))
-    for study in published_rates(results.published, runs, task):
+    for study in studies:
         across = [100 * rate for rate in study.scores]
         look: dict[str, Any] = {"color": BLACK, "marker": "s", "markerfacecolor": "white", "linestyle": ":"}
         panel.plot(across, list(study.scores.values()), label=study.name, linewidth=1, **look)

@@ -13,6 +13,7 @@ from electralab.config import FullFinetuning, Pretraining, Strict
 from electralab.names import chain_links, parse_model
 from electralab.report.compression import compressed
 from electralab.report.entries import AS_PUBLISHED, IN_CONTEXT
+from electralab.report.pruning import AS_YOU_TUNE, FIXED, NO_TEACHER, teacher
 from electralab.report.published.ours import Ours, pretraining_options
 from electralab.report.published.reference import same_model
 from electralab.report.runs import FULL, Cell, Runs
@@ -24,6 +25,7 @@ MNLI_VARIANTS = {
     "mnli_unstated": "whether their MNLI is matched or mismatched is not stated",
 }
 SPLITS = {"test": "the test split", "validation sample": "a sample of the validation split"}
+SCORED_ON_TEST = ("imdb",)  # data sets without validation rows
 OPTIONS = ("storage", "rank", "alpha", "targets", "virtual_tokens")
 WITHOUT_TARGETS = ("ia3", "prefix", "prompt", "linear_probe")
 PRUNED_FIRST = "prune_full"
@@ -147,7 +149,7 @@ def _changed(recipe: Strict, apart: set[str], told: Callable[[str], Any]) -> str
 
 def _compare_rows(verdict: Verdict, runs: Runs, ours: Ours, theirs: Row) -> None:
     """Task set, split, metric, and rows that are fewer than, or other than, those of the official splits."""
-    if theirs["split"] != "validation":
+    if theirs["split"] != "validation" and ours.id not in SCORED_ON_TEST:
         verdict.against.append(f"theirs is on {SPLITS.get(theirs['split'], 'another split')}")
     if theirs["metric"] != ours.metric:
         verdict.against.append("their metric is not stated")
@@ -172,8 +174,10 @@ def _compare_options(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> 
         verdict.compare("scope", scope, SCOPES.get(theirs["targets"], ""))
     if kind == PRUNED_FIRST:
         verdict.compare("sparsity", runs.setting(method, "sparsity"), theirs["sparsity"])
-        if runs.setting(method, "parts") != "published":
+        if theirs["system"] != AS_YOU_TUNE and runs.setting(method, "parts") != "published":
             verdict.against.append("theirs prunes biases and the head too (`parts: published`)")
+    if theirs["system"] == AS_YOU_TUNE:
+        _compare_as_you_tune(verdict, runs, method, theirs)
     for name in OPTIONS:
         if name != "targets" or kind not in WITHOUT_TARGETS:
             verdict.compare(name.replace("_", " "), runs.setting(method, name), theirs[name])
@@ -183,6 +187,35 @@ def _compare_options(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> 
         verdict.against.append("theirs left its head packed in 4 bits and untrained; ours trains it")
     elif theirs["trained_head"] == "yes" and _leaves_head(runs, method):
         verdict.against.append("ours leaves its head packed and untrained, theirs does not")
+
+
+def _compare_as_you_tune(verdict: Verdict, runs: Runs, method: str, theirs: Row) -> None:
+    """Whether there are zeros, of what, when they come, and who teaches."""
+    if pd.isna(theirs["sparsity"]):
+        return
+    verdict.against.append("theirs prunes LayerNorm gains and the pooler too")
+    if runs.kinds[method] != AS_YOU_TUNE:
+        return
+    verdict.against.append("theirs has no zeros left once its LoRA is merged")
+    verdict.compare("sparsity", runs.setting(method, "sparsity"), theirs["sparsity"])
+    verdict.compare("compared among", runs.setting(method, "among"), "global")
+    for name, own in teaching(runs, method).items():
+        verdict.compare(name.replace("_", " "), own, theirs[name])
+    if teacher(runs, method) == FIXED:
+        verdict.against.append("nothing trained their teacher (`teacher_recipe: as_published`)")
+
+
+def teaching(runs: Runs, method: str) -> dict[str, Any]:
+    """When Prune As You Tune prunes and who teaches it, as published rows say it; their alpha is the labels' weight."""
+    growth = runs.setting(method, "growth")
+    if runs.kinds[method] != AS_YOU_TUNE or growth == "once":
+        return {}
+    late = (runs.setting(method, "prune_from") or 0) > 0
+    told: dict[str, Any] = {"schedule": f"{'delayed_' if late else ''}{growth}"}
+    if teacher(runs, method) != NO_TEACHER and runs.setting(method, "distillation_alpha"):
+        told |= {"kd_alpha": 1 - float(runs.setting(method, "distillation_alpha"))}
+        told |= {"kd_temperature": float(runs.setting(method, "temperature"))}
+    return told
 
 
 def _trained(runs: Runs, ours: Ours, method: str) -> tuple[Ours, str]:

@@ -11,7 +11,8 @@ import pandas as pd
 
 from electralab.report.compression import chain_kind, compressed, lines
 from electralab.report.entries import MEASURED, stored_bytes
-from electralab.report.published.comparability import MNLI_VARIANTS, PRUNED_FIRST, Verdict, judge, judge_size
+from electralab.report.pruning import AS_YOU_TUNE, NO_TEACHER, teacher
+from electralab.report.published.comparability import MNLI_VARIANTS, PRUNED_FIRST, Verdict, judge, judge_size, teaching
 from electralab.report.published.ours import Ours, has_adapters, our_numbers, published_ids
 from electralab.report.published.reference import SMALL, SMALL_RELEASED, about, studies
 from electralab.report.runs import FULL, Runs
@@ -21,6 +22,7 @@ YARDSTICKS = ("electra_paper", "google_electra")
 SMALL_STEPS = 1_000_000
 # Kinds of bitsandbytes and how published rows of models that are stored so, with an adapter or without, call it.
 BITSANDBYTES = {"nf4": "nf4", "bnb_int8": "int8"}
+APART = ["rank", "alpha", "protocol", "schedule", "kd_alpha", "kd_temperature"]
 SAME_TABLE = ["system", "model_id", "task_id", "metric", "split"]
 Row = Mapping[Hashable, Any]
 
@@ -42,7 +44,7 @@ def _scores(published: pd.DataFrame, runs: Runs, ours: Ours, ids: Sequence[str])
     own_kinds = _kinds(runs, ours.method) if kind else ()
     task_ids = (ours.id, *MNLI_VARIANTS) if ours.id == "mnli" else (ours.id,)
     rows = published[published["method_kind"].isin(own_kinds) & (published["statistic"] == "score")]
-    rows = rows[rows["task_id"].isin(task_ids)].drop_duplicates([*SAME_TABLE, "value", "rank", "alpha", "protocol"])
+    rows = rows[rows["task_id"].isin(task_ids)].drop_duplicates([*SAME_TABLE, "value", *APART])
     same = about(rows, ids)
     same = same[same["metric"].isin((ours.metric, "unstated"))]
     of_metric = rows[rows["metric"] == ours.metric]
@@ -90,7 +92,9 @@ def _kinds(runs: Runs, method: str) -> tuple[str, ...]:
     """What published rows may call a method: of a compressed model its chain, or the last link."""
     kind = runs.kinds[method]
     if kind == PRUNED_FIRST:
-        return (_pruned_first(runs, method),)
+        return (_pruned_first(runs, method),) if _at_once(runs, method) else ()
+    if kind == AS_YOU_TUNE:
+        return _as_you_tune(runs, method)
     return (chain_kind(runs, method), kind) if method in compressed(runs) else (kind,)
 
 
@@ -99,6 +103,23 @@ def _pruned_first(runs: Runs, method: str) -> str:
     structure, criterion, among = (runs.setting(method, name) for name in ("structure", "criterion", "among"))
     single = structure == "unstructured"
     return f"{'unstructured' if single else 'structured'}_{criterion}_{among if single else structure}+full"
+
+
+def _at_once(runs: Runs, method: str) -> bool:
+    """Nobody published pruning while a whole model is trained, or under a head that alone is."""
+    return runs.setting(method, "growth") in (None, "once") and runs.setting(method, "trained") in (None, "all")
+
+
+def _as_you_tune(runs: Runs, method: str) -> tuple[str, ...]:
+    """Interleaved, with a teacher, with data mixing, or pruned first; of single weights alone."""
+    taught, first = teacher(runs, method) != NO_TEACHER, runs.setting(method, "growth") == "once"
+    if runs.setting(method, "structure") != "unstructured" or (first and taught):
+        return ()
+    if runs.setting(method, "mix_corpus"):
+        return ("payt_data_mixing",)
+    if first:
+        return (f"unstructured_l1_global+{'rslora' if runs.setting(method, 'rank_stabilized') else 'lora'}",)
+    return ("payt_kd" if taught else "payt",)
 
 
 def _compressed_sizes(
@@ -153,5 +174,7 @@ def _distance(runs: Runs, method: str, theirs: Row) -> float:
         own = runs.setting(method, name)
         if own and not pd.isna(theirs[name]):
             total += abs(math.log2(float(own) / theirs[name]))
+    for name, own in teaching(runs, method).items():
+        total += 0.0 if theirs[name] in ("", own) or pd.isna(theirs[name]) else 1.0
     storage = runs.setting(method, "storage")
     return total + (1000 if storage and theirs["storage"] not in ("", storage) else 0)

@@ -12,7 +12,7 @@ from electralab.report.runs import FULL
 
 NUMBERS = [
     *("value", "pretraining_steps", "parameters_millions", "generator_size", "batch_size", "sequence_length"),
-    *("rank", "alpha", "virtual_tokens", "max_length", "sparsity"),
+    *("rank", "alpha", "virtual_tokens", "max_length", "sparsity", "kd_alpha", "kd_temperature"),
 ]
 SMALL = "electra-small"  # ELECTRA-Small's shape, pretrained by the source
 SMALL_RELEASED = "google/electra-small-discriminator"

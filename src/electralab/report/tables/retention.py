@@ -40,6 +40,7 @@ class Line:
     published: float | None
     minus_pretrained: Difference | None
     minus_before: Difference | None
+    minus_unmixed: Difference | None  # the same method without lines of a corpus among its rows
     reason: str
 
 
@@ -50,7 +51,7 @@ def table(results: Results) -> Table:
         UserError: a file is missing or damaged.
     """
     runs, measured = results.runs, results.detail("retention")
-    every = _lines(measured, _differences(results.detail("retention_differences")))
+    every = _lines(measured, differences(results))
     if not every:
         raise results.nothing("measurement of retention")
     groups: dict[tuple[str, str], list[Line]] = {}
@@ -62,7 +63,7 @@ def table(results: Results) -> Table:
         _about(measured),
         frame(every, _csv()),
         [*(_section(runs, own) for own in groups.values()), *_unmeasured(every)],
-        [footnotes.no_difference(line.minus_pretrained for line in every)],
+        [footnotes.no_difference(d for line in every for d in (line.minus_pretrained, line.minus_unmixed))],
         [_answer(runs, own) for own in groups.values()] or ["Nothing could be measured: the reasons are below."],
     )
 
@@ -70,30 +71,37 @@ def table(results: Results) -> Table:
 # --- lines ------------------------------------------------------------------------------------------------------------
 
 
-def _differences(found: pd.DataFrame) -> dict[tuple[str, ...], Difference]:
+def differences(results: Results) -> dict[tuple[str, ...], Difference]:
+    """By retention, model, task, method, and what it is held against.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    found = results.detail("retention_differences")
     names = ("retention", "model", "task", "method", "against")
-    differences = {}
+    read = {}
     for row in found.to_dict("records"):
         ends = (None, None) if pd.isna(row["low"]) else (row["low"], row["high"])
         difference = Difference(int(row["seeds"]), int(row["documents"]), row["a"], row["b"], *ends)
-        differences[tuple(row[name] for name in names)] = difference
-    return differences
+        read[tuple(row[name] for name in names)] = difference
+    return read
 
 
-def _lines(measured: pd.DataFrame, differences: dict[tuple[str, ...], Difference]) -> list[Line]:
+def _lines(measured: pd.DataFrame, found: dict[tuple[str, ...], Difference]) -> list[Line]:
     arms: dict[tuple[str, ...], list[dict[str, object]]] = {}
     for row in measured.to_dict("records"):
         place = tuple(str(row[name]) for name in ("retention", "model", "task", "method"))
         arms.setdefault(place, []).append({str(key): value for key, value in row.items()})
     order = sorted(arms, key=lambda place: (*place[:3], chain_links(place[3])))
-    return [_line(place, arms[place], differences) for place in order]
+    return [_line(place, arms[place], found) for place in order]
 
 
-def _line(
-    place: tuple[str, ...], rows: Sequence[dict[str, object]], differences: dict[tuple[str, ...], Difference]
-) -> Line:
+def _line(place: tuple[str, ...], rows: Sequence[dict[str, object]], held: dict[tuple[str, ...], Difference]) -> Line:
     retention, model, task, method = place
     finished = [row for row in rows if row["status"] == "ok"]
+
+    before = chain_name(chain_links(method)[:-1])
+    against = {key[4]: difference for key, difference in held.items() if key[:4] == place}
 
     def values(name: str) -> list[float]:
         return [value for row in finished if not math.isnan(value := float(str(row[name])))]
@@ -110,8 +118,9 @@ def _line(
         fmean(halves) if halves else None,
         math.exp(fmean(losses)) if losses else None,
         fmean(shown) if (shown := values("published_perplexity")) else None,
-        differences.get((*place, PRETRAINED)),
-        differences.get((*place, chain_name(chain_links(method)[:-1]))),
+        against.get(PRETRAINED),
+        against.get(before),
+        next((found for name, found in against.items() if name not in (PRETRAINED, before)), None),
         next((str(row["reason"]) for row in rows if row["status"] != "ok"), ""),
     )
 
@@ -130,6 +139,8 @@ def _section(runs: Runs, own: Sequence[Line]) -> Section:
         Column("", lambda line: line.minus_pretrained, "Minus pretrained", difference_cell),
         Column("", lambda line: line.minus_before, "Minus link before", difference_cell),
     ]
+    if any(line.minus_unmixed for line in own):
+        columns.append(Column("", lambda line: line.minus_unmixed, "Minus unmixed", difference_cell))
     for head, name in (("Pseudo-perplexity", "perplexity"), ("As published", "published")):
         if any(getattr(line, name) is not None for line in own):
             columns.append(Column("", lambda line, name=name: getattr(line, name), head, lambda v: number(v, 2)))  # type: ignore[misc]
@@ -157,6 +168,7 @@ def _csv() -> list[Column[Line]]:
         Column("published_perplexity", lambda line: line.published),
         *difference_columns("minus_pretrained", lambda line: line.minus_pretrained),
         *difference_columns("minus_link_before", lambda line: line.minus_before),
+        *difference_columns("minus_unmixed", lambda line: line.minus_unmixed),
         Column("reason", lambda line: line.reason),
     ]
 
@@ -174,6 +186,10 @@ def _answer(runs: Runs, own: Sequence[Line]) -> str:
         if lines:
             chains = [f"`{line.method}` on {line.task} {difference_text(line.minus_pretrained)}" for line in lines]
             parts.append(f"{words}: {listing(chains) if len(chains) <= MOST_SAID else f'{len(chains)} chains'}")
+    mixed = [line for line in own if line.minus_unmixed]
+    if mixed:
+        differ = listing([f"`{line.method}` {difference_text(line.minus_unmixed)}" for line in mixed])
+        parts.append(f"against the same without mixed lines: {differ}")
     before = next((line for line in own if not line.method), None)
     known = f"pretrained {number(before.value.mean)}; " if before and before.value else ""
     return f"**{runs.title(own[0].model)}, {own[0].retention}:** {known}{'; '.join(parts) or 'no chain measured'}."
