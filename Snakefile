@@ -12,7 +12,7 @@ from electralab.console import hooks, mistakes
 from electralab.console.owner import own_working_directory
 from electralab.errors import UserError
 from electralab.files import sha256
-from electralab.machine import gpus_per_job, put_interpreter_on_path
+from electralab.machine import available_cores, gpus_per_job, put_interpreter_on_path
 from electralab.plan import Plan, named, one_of
 
 min_version("9.14")
@@ -30,6 +30,7 @@ NAME = PLAN.experiment.name
 PUBLISHED = Path(workflow.basedir) / "reference/published_results.csv"
 DEVICE = PLAN.experiment.device
 GPUS = gpus_per_job(DEVICE)
+CORES = available_cores()
 RUN = names.run_folder("{model}", "{task}", "{chain}", "{seed}")
 RUN_LOG = names.run_log("{model}", "{task}", "{chain}", "{seed}")
 PRETRAINING = names.pretraining_folder("{model}", "{seed}")
@@ -54,6 +55,7 @@ include: "workflow/rules/pretrain.smk"
 include: "workflow/rules/run.smk"
 include: "workflow/rules/retention.smk"
 include: "workflow/rules/search.smk"
+include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -30,6 +30,10 @@ KINDS: dict[str, str] = {
     "grid": "a grid over rank and alpha",
     "prune_rates": "a method that prunes at several rates",
     "search": "a search",
+    "benchmark": "a benchmark",
+    "latency": "a benchmark of batches of rows of one length",
+    "task_lengths": "a benchmark of the rows of a task",
+    "cold_start": "a benchmark of first answers",
     "retention": "a measurement of retention",
     "two_protocols": "a method with one learning rate and the same method with several",
 } | {kind: f"`{kind}`" for kind in (*PRUNING, *DISTILLATION, *STORED_SMALLER)}
@@ -161,6 +165,38 @@ TABLES: dict[str, Item] = {
         the training rows; and the best, run once more, on the validation rows. Importance is the share of the variance
         between trials (fANOVA).""",
     ),
+    "latency": _item(
+        "Latency",
+        "latency",
+        """How many times faster every variant (a chain, by a backend) answers than the fastest fp32 backend of PyTorch
+        on the first chain, a column a workload (rows x tokens of each); the cell of that baseline has its milliseconds.
+        Beside it the score of the chain, and its paired difference to the baseline's chain. What was not timed has its
+        reason.""",
+    ),
+    "memory": _item(
+        "Memory",
+        "benchmark",
+        """What every variant of a benchmark takes: the files of its weights, and the most memory of its process in
+        every workload, in brackets above an empty process. MB are 1,000,000 bytes.""",
+    ),
+    "cold_start": _item(
+        "Cold start",
+        "cold_start",
+        """From the start of a process to its first answer: libraries, weights and one text. Seconds of several starts,
+        and the most memory until then.""",
+    ),
+    "padding": _item(
+        "Padding",
+        "task_lengths",
+        """Rows of the task as they are, a second: all padded to one length, in the order of the file, rows of like
+        length together, or one at a time; and the tokens that are computed then, with the share that is padding.""",
+    ),
+    "pareto": _item(
+        "Pareto front",
+        "benchmark",
+        """Score against size, latency and memory of every model of a task: which are on the front (nothing that costs
+        as little scores higher), which are not shown to be below it, and where the front bends.""",
+    ),
     "protocols": _item(
         "One learning rate, or a budget of them",
         "two_protocols",
@@ -243,6 +279,25 @@ FIGURES: dict[str, Item] = {
         the best, run once more, on the validation rows. Right: how much of the variance between trials each option
         explains by itself (fANOVA).""",
     ),
+    "latency": _item(
+        "Latency",
+        "latency",
+        """Milliseconds a row against rows at once, a line a chain by its fastest backend, a panel a length and number
+        of threads. Bars are 95 % intervals of the median.""",
+    ),
+    "length": _item(
+        "Latency by length",
+        "latency",
+        """Milliseconds a row against tokens of a row, for the smallest and the largest batch, a line a chain by its
+        fastest backend. Bars are 95 % intervals of the median.""",
+    ),
+    "pareto": _item(
+        "Pareto front",
+        "benchmark",
+        """Score against size, latency and memory of every model of a task. Coloured: the front, joined by a line, its
+        knee in a ring. Hollow: not shown to be below the front. Crosses: below it. Bars are 95 % intervals over
+        seeds.""",
+    ),
     "confusion": _item(
         "Confusion matrices",
         "decoder",
@@ -257,6 +312,7 @@ DETAILS: dict[str, str] = {
     "curves": "held-out evaluations during pretraining, a row an evaluation",
     "comparisons": "every two arms of a task (a model with a method): their difference, paired over seeds and rows",
     "searches": "the trials of searches",
+    "benchmarks": "benchmarks, a row a variant and workload: seconds, how many times faster, memory",
     "quantization_layers": "every layer of quantized models: bits, bytes, rounding error, a row a layer and seed",
     "retention": "what models still know of pretraining, a row a measurement",
     "retention_differences": "the same: every chain minus the pretrained model, and minus the link before it",

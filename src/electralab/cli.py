@@ -232,11 +232,50 @@ def _search(options: argparse.Namespace) -> None:
     run_search(spec, options.out, run_trial, inputs=checksums, log_to=logs, threads=options.threads, device=device)
 
 
+def _benchmark(options: argparse.Namespace) -> None:
+    from electralab.benchmark.answers import in_a_line, in_lines
+    from electralab.benchmark.folders import of_folders
+    from electralab.benchmark.measuring import Subject
+    from electralab.benchmark.run import run_benchmark
+    from electralab.config import Benchmark
+    from electralab.machine import select_device
+    from electralab.names import chain_name
+    from electralab.progress import print_result
+
+    if options.model:
+        settings, subject = of_folders(
+            options.model, options.backends, options.threads, options.batch_sizes, options.lengths
+        )
+    elif options.spec is None or options.task is None:
+        raise UserError("benchmark: name folders with --model, or what Snakemake names: --spec, --artifacts and --task")
+    else:
+        from electralab.data.tasks import read_task
+
+        settings = _spec(Benchmark, options.spec)
+        artifacts = dict(zip(map(chain_name, settings.chains), options.artifacts, strict=True))
+        subject = Subject(artifacts, read_task(options.task))
+    with only_writer(options.out.parent):
+        record = run_benchmark(options.name, settings, subject, select_device(options.device), options.out)
+    if options.model:
+        print("\n".join(in_lines(record)))
+    print_result(in_a_line(record))
+
+
+def _best(options: argparse.Namespace) -> None:
+    from electralab.report.best import choose, limits, lines
+    from electralab.report.results import Results
+
+    asked = limits(options.under, options.under_memory)
+    results = Results(options.results, PUBLISHED)
+    print("\n".join(lines(results, choose(results, options.task, asked))))
+
+
 def _collect(options: argparse.Namespace) -> None:
     from electralab.report.collect import collect
     from electralab.report.sources import read_sources
 
-    collect(read_sources(options.records, options.searches, options.tasks, options.retentions), options.results)
+    sources = read_sources(options.records, options.searches, options.tasks, options.retentions, options.benchmarks)
+    collect(sources, options.results)
 
 
 def _submission(options: argparse.Namespace) -> None:
@@ -388,9 +427,29 @@ def _parser() -> argparse.ArgumentParser:
     add("--threads", int, default=1)
     add("--out", help="the folder, which must not be there yet")
 
+    add = verb("benchmark", _benchmark, "time what runs left, side by side")
+    add("name", str, nargs="?", default="benchmark")
+    add("--model", nargs="*", default=[], help="folders of runs; the first is what others are held to")
+    add("--backends", str, nargs="*", default=[], help="for every folder (default: those that suit its form)")
+    add("--batch-sizes", int, nargs="+", default=[1, 8, 32])
+    add("--lengths", int, nargs="+", default=[32, 128], help="tokens of a row")
+    add("--threads", int, default=1)
+    add("--spec", str, default=None, help="in place of --model: canonical JSON of the benchmark")
+    add("--artifacts", nargs="*", default=[], help="manifests of what runs left, in the order of the spec's chains")
+    add("--task", default=None, help="whose rows are read and whose answers are checked")
+    add("--device", str, default="auto", help=DEVICES)
+    add("--out", help="the record")
+
+    add = verb("best", _best, "name the best model of an experiment under limits, with its numbers and its path")
+    add("--task", str, help="whose score counts")
+    add("--under", str, action="append", default=[], help="25MB: files of weights; 5ms: latency. May be given twice")
+    add("--under-memory", str, default=None, help="120MB: of the process, in the same workload as the latency")
+    add("--results", default=Path("results/quick"), help="folder of the results (default: %(default)s)")
+
     add = verb("collect", _collect, "flatten run records and compare their predictions")
     add("records", nargs="*")
     add("--searches", nargs="*", default=[], help="results of searches")
+    add("--benchmarks", nargs="*", default=[], help="records of benchmarks")
     add("--tasks", nargs="*", default=[], help="manifests of the tasks, which name their classes")
     add("--retentions", nargs="*", default=[], help="records of measurements of retention")
     add("--results", help="folder of the results, with the name of the experiment")

@@ -30,6 +30,7 @@ TOP_LEVEL = {
     "models": "Models that are not pretrained here, by name.",
     "methods": "Ways to use a model on a task, by name.",
     "grids": "Methods with every combination of some of their options, by name.",
+    "benchmarks": "Models that are timed side by side, by name.",
     "searches": "Searches over the options of a method, by name.",
     "retention": "Measurements of what a model still knows of its pretraining, by name.",
     "run": "Which of the named things above this experiment runs.",

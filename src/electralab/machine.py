@@ -23,6 +23,11 @@ def put_interpreter_on_path() -> None:
         os.environ["PATH"] = os.pathsep.join([folder, *paths])
 
 
+def available_cores() -> int:
+    """Cores that processes started here may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def gpus_per_job(device: str = "auto") -> int:
     """GPU slots that a training job asks Snakemake for.
 

@@ -125,6 +125,11 @@ def artifact_in(folder: str) -> str:
     return f"{folder}/model/manifest.json"
 
 
+def benchmark_record(benchmark: str) -> str:
+    """What a benchmark writes."""
+    return f"artifacts/benchmarks/{benchmark}/benchmark.json"
+
+
 def parse_measured(of: str) -> tuple[str, tuple[str, str, int] | None]:
     """Take apart what a retention is measured of: the model, and task, chain and seed of a run.
 

@@ -39,6 +39,7 @@ from electralab.config.local import corpus_as_found, local_model_as_found, task_
 from electralab.names import (
     NO_MODEL,
     artifact_in,
+    benchmark_record,
     chain_links,
     chain_name,
     corpus_manifest,
@@ -147,6 +148,11 @@ class Plan:
         return [search_result(name) for name in self.experiment.run.searches]
 
     @property
+    def benchmark_records(self) -> list[str]:
+        """What the experiment's benchmarks write."""
+        return [benchmark_record(name) for name in self.experiment.run.benchmarks]
+
+    @property
     def retention_records(self) -> list[str]:
         """Those of the measurements of retention."""
         return [record_in(retention_folder(*run)) for run in self.retention_runs]
@@ -171,10 +177,14 @@ class Plan:
             "grid": any(grids),
             "prune_rates": self._has_prune_rates(),
             "search": self.experiment.run.searches,
+            "benchmark": self.experiment.run.benchmarks,
             "retention": self.retention_runs,
             "two_protocols": self._has_both_protocols(),
         }
-        return frozenset({method.kind for method in methods} | {kind for kind, found in there.items() if found})
+        timed = [self.experiment.benchmarks[name] for name in self.experiment.run.benchmarks]
+        scenarios = {scenario.kind for benchmark in timed for scenario in benchmark.scenarios}
+        there_is = {kind for kind, found in there.items() if found}
+        return frozenset({method.kind for method in methods} | scenarios | there_is)
 
     @property
     def tables(self) -> list[str]:
@@ -379,6 +389,16 @@ class Plan:
             base = base.model_copy(update={"settings": base.settings.model_copy(update={"save_model": False})})
         spec = {"name": name, "settings": search.without_defaults(), "base": base.without_defaults()}
         return _json(spec)
+
+    def benchmark_spec(self, name: str) -> str:
+        """Canonical JSON of a benchmark."""
+        return self.experiment.benchmarks[name].canonical()
+
+    def benchmark_inputs(self, name: str) -> dict[str, str | list[str]]:
+        """The task of a benchmark, and what the runs left that it times, a manifest a chain, in their order."""
+        found = self.experiment.benchmarks[name]
+        folders = [run_folder(found.model, found.task, chain_name(chain), found.seed) for chain in found.chains]
+        return {"task": task_manifest(found.task), "artifacts": [artifact_in(folder) for folder in folders]}
 
     def search_inputs(self, name: str) -> dict[str, str]:
         """What the trials of a search read."""

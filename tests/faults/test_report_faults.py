@@ -141,7 +141,7 @@ def test_score_and_predictions_that_do_not_fit_are_named(tmp_path: Path, folder:
         collected([path], folder)
 
 
-@pytest.mark.parametrize("name", ["runs", "comparisons", "searches", "curves", "confusions"])
+@pytest.mark.parametrize("name", ["runs", "comparisons", "searches", "curves", "confusions", "benchmarks"])
 def test_results_that_collect_did_not_write_are_named(tmp_path: Path, folder: Path, name: str) -> None:
     """Cut at the end of a row, or with another digit: a table all the same."""
     results = collected([record(tmp_path), answered(tmp_path)], folder)
@@ -168,8 +168,8 @@ def test_unknown_names_list_the_known(tmp_path: Path, folder: Path) -> None:
     results = collected([record(tmp_path)], folder)
     with pytest.raises(UserError, match=r"unknown table 'efficency'; allowed: pretraining, generator_size, efficiency"):
         make_table("efficency", results, tmp_path / "t")
-    with pytest.raises(UserError, match=r"unknown figure 'pareto'; allowed: training_curves, generator_size"):
-        make_figure("pareto", results, tmp_path / "f")
+    with pytest.raises(UserError, match=r"unknown figure 'paretto'; allowed: training_curves, generator_size"):
+        make_figure("paretto", results, tmp_path / "f")
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "binary", "other table", "cut"])

@@ -357,13 +357,16 @@ small,0,failed,,1,3,,,,0.001,,,,,
 """
 
 
-def collected(builder: Builder, tasks: Sequence[Path] = (), searches: str = "") -> Results:
+def collected(
+    builder: Builder, tasks: Sequence[Path] = (), searches: str = "", benchmarks: Sequence[Path] = ()
+) -> Results:
     """Collect a builder's records beside them; `searches` is what `searches.csv` then holds.
 
     `SEARCHES` has two searches: seven trials of which one failed and one was pruned, and one trial.
     """
     folder = builder.folder.parent / "constructed"
-    collect(read_sources(builder.records, tasks=tasks, retentions=builder.retentions), folder)
+    found = read_sources(builder.records, tasks=tasks, benchmarks=benchmarks, retentions=builder.retentions)
+    collect(found, folder)
     if searches:
         (folder / "searches.csv").write_text(searches)
         checksums = json.loads((folder / "checksums.json").read_text())

@@ -14,6 +14,7 @@ rule collect:
     input:
         records=PLAN.records,
         searches=PLAN.search_results,
+        benchmarks=PLAN.benchmark_records,
         tasks=PLAN.finetuned_tasks,
         retentions=PLAN.retention_records,
     output:
@@ -28,7 +29,8 @@ rule collect:
         "Collect the runs of {wildcards.name}"
     shell:
         "python -m electralab collect {input.records:q} --searches {input.searches:q} --tasks {input.tasks:q}"
-        " --retentions {input.retentions:q} --results results/{wildcards.name} 2> {log}"
+        " --retentions {input.retentions:q} --benchmarks {input.benchmarks:q}"
+        " --results results/{wildcards.name} 2> {log}"
 
 
 rule table:

@@ -7,6 +7,15 @@ library of `config.yaml` and replaces the lists of `run`, so artifacts are share
 """
 
 from electralab.config.base import Strict
+from electralab.config.benchmarks import (
+    TORCH_BACKENDS,
+    BackendName,
+    Benchmark,
+    ColdStart,
+    Latency,
+    TaskLengths,
+    Variant,
+)
 from electralab.config.experiment import Experiment, FinetuneRuns
 from electralab.config.loading import json_schema, load_experiment, read_experiment, read_values
 from electralab.config.methods import AdapterMethod, FinetuningMethod, Method
@@ -83,12 +92,16 @@ __all__ = [
     "FINETUNING_RECIPES",
     "MAX_VOCABULARY",
     "RECIPES",
+    "TORCH_BACKENDS",
     "WATCHING",
     "AdaLora",
     "Adapter",
     "AdapterMethod",
     "Answers",
+    "BackendName",
+    "Benchmark",
     "BnbInt8",
+    "ColdStart",
     "CopiedStudent",
     "Corpus",
     "Distil",
@@ -112,6 +125,7 @@ __all__ = [
     "Ia3",
     "InContext",
     "Initialization",
+    "Latency",
     "LinearProbe",
     "Link",
     "LocalModel",
@@ -154,12 +168,14 @@ __all__ = [
     "Strict",
     "TableColumns",
     "Task",
+    "TaskLengths",
     "Taught",
     "TfidfBaseline",
     "Tokenizer",
     "TrainedTokenizer",
     "Training",
     "TrimVocabulary",
+    "Variant",
     "WeightOnlyInt4",
     "WeightOnlyInt8",
     "WeightScope",

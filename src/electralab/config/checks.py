@@ -21,7 +21,7 @@ from electralab.config.models import DownloadedModel, RandomInitModel
 from electralab.config.tasks import WordOrderTask
 from electralab.config.text import ModelTokenizer, TrainedTokenizer
 from electralab.errors import did_you_mean
-from electralab.names import NO_MODEL, chain_name, run_log
+from electralab.names import NO_MODEL, chain_name, pretraining_name, run_log
 
 if TYPE_CHECKING:
     from electralab.config.experiment import Experiment, FinetuneRuns
@@ -55,6 +55,7 @@ def check_library(experiment: Experiment) -> None:
         if isinstance(method, Mixing) and method.mix_corpus:
             _known(f"methods.{name}.mix_corpus", method.mix_corpus, experiment.corpora)
     _check_searches(experiment)
+    _check_benchmarks(experiment)
     for name, measured in experiment.retention.items():
         _known(f"retention.{name}.corpus", measured.corpus, experiment.corpora)
         if measured.generator is not None:
@@ -129,6 +130,9 @@ def check_run(experiment: Experiment) -> None:
                 _check_retention(experiment, name, model)
         _check_chains(experiment, where, block)
         _check_length(experiment, where, block)
+    for name in run.benchmarks:
+        _known("run.benchmarks", name, experiment.benchmarks)
+        _check_timed(experiment, name)
     _check_pretrainings(experiment)
 
 
@@ -159,6 +163,33 @@ def _check_searches(experiment: Experiment) -> None:
         options = set(type(experiment.methods[search.method]).model_fields) - {"recipe"}
         for option in search.space:
             _known(f"searches.{name}.space", option, options)
+
+
+def _check_benchmarks(experiment: Experiment) -> None:
+    for name, benchmark in experiment.benchmarks.items():
+        where = f"benchmarks.{name}"
+        _known(f"{where}.model", benchmark.model, set(experiment.model_names()) - experiment.pretraining.keys())
+        _known(f"{where}.task", benchmark.task, experiment.tasks)
+        for link in chain.from_iterable(benchmark.chains):
+            _known(f"{where}.variants", link, experiment.all_methods())
+
+
+def _check_timed(experiment: Experiment, name: str) -> None:
+    """What is timed is also scored: a time without a score compares nothing."""
+    benchmark = experiment.benchmarks[name]
+    model, task, seed = benchmark.model, benchmark.task, benchmark.seed
+    blocks = [
+        block
+        for block in experiment.run.finetuning
+        if {model, pretraining_name(model)} & {*block.models} and task in block.tasks and seed in block.seeds
+    ]
+    scored = {found for block in blocks for found in experiment.chains(block)}
+    for timed in benchmark.chains:
+        if timed not in scored:
+            raise ValueError(
+                f"benchmarks.{name}.variants: {chain_name(timed)} of {model} on {task}, seed {seed}, is none of the "
+                "runs of this experiment: add it to run.finetuning"
+            )
 
 
 def _check_chains(experiment: Experiment, where: str, block: FinetuneRuns) -> None:

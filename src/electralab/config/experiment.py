@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from electralab.config.base import Distinct, Name, Seed, Strict
+from electralab.config.benchmarks import Benchmark
 from electralab.config.checks import check_library, check_run
 from electralab.config.methods import Method
 from electralab.config.methods.chains import with_prefixes
@@ -58,6 +59,7 @@ class Run(Strict):
     finetuning: list[FinetuneRuns] = Field([], description="Blocks of fine-tuning runs.")
     baselines: Distinct[Name] = Field([], description="Names of baseline methods, run on every fine-tuning task.")
     searches: Distinct[Name] = Field([], description="Names of searches.")
+    benchmarks: Distinct[Name] = Field([], description="Names of benchmarks; their runs must be among the above.")
     pretraining_seed: Seed = Field(0, description="The pretraining seed whose discriminator is fine-tuned.")
 
 
@@ -80,6 +82,7 @@ class Experiment(Strict):
     methods: dict[Name, Method] = Field({})
     grids: dict[Name, Grid] = Field({})
     searches: dict[Name, Search] = Field({})
+    benchmarks: dict[Name, Benchmark] = Field({})
     retention: dict[Name, Retention] = Field({})
     run: Run = Run()
 

@@ -47,6 +47,7 @@ def used(experiment: Experiment) -> Experiment:
     corpora |= mixed | {task.corpus for task in tasks.values() if isinstance(task, WordOrderTask)}
     parts = {
         "searches": searches,
+        "benchmarks": _only(experiment.benchmarks, run.benchmarks),
         "retention": retention,
         "methods": _only(experiment.methods, named),
         "grids": grids,

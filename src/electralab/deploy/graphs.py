@@ -27,21 +27,29 @@ class Graph(Protocol):
 class OnnxGraph:
     """A graph that ONNX Runtime runs.
 
+    Args:
+        path: of the graph.
+        threads: of the CPU.
+        provider: what it runs on, by ONNX Runtime's name.
+
     Raises:
+        Unsuitable: this build of onnxruntime has no such provider.
         UserError: onnxruntime is not installed, or does not open the file.
     """
 
-    def __init__(self, path: Path, threads: int) -> None:
+    def __init__(self, path: Path, threads: int, provider: str = "CPUExecutionProvider") -> None:
         try:
             import onnxruntime
         except ImportError:
             raise UserError(f"{path} needs onnxruntime: pip install onnxruntime") from None
 
+        if provider not in onnxruntime.get_available_providers():
+            raise Unsuitable(f"this onnxruntime has no {provider}: install onnxruntime-gpu")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(path, options, providers=[provider])
         except Exception as error:  # classes of its own, made at run time
             reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise UserError(f"ONNX Runtime {onnxruntime.__version__} does not open {path}: {reason}") from error

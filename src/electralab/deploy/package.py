@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,19 +37,13 @@ class Deployed(NamedTuple):
         Raises:
             UserError: the model answers with something that is not a finite number.
         """
-        tokenizer = self.tokenizer
-        first = tokenizer.encode([text.text for text in texts])
-        second = tokenizer.encode([text.pair or "" for text in texts])
-        rows = [
-            token_row(ids, None if text.pair is None else pair, tokenizer.cls_id, tokenizer.sep_id, self.max_length)
-            for text, ids, pair in zip(texts, first, second)
-        ]
+        rows = text_rows(self.tokenizer, texts, self.max_length)
         # Rows of like length together, because padding costs as much as text.
         order = np.argsort([len(row.ids) for row in rows], kind="stable")
         found = []
         for start in range(0, len(order), EVALUATION_BATCH_SIZE):
             batch = [rows[index] for index in order[start : start + EVALUATION_BATCH_SIZE]]
-            found.append(self.graph(*padded(batch, tokenizer.pad_id)))
+            found.append(self.graph(*padded(batch, self.tokenizer.pad_id)))
         logits = np.concatenate(found)[np.argsort(order)].astype(np.float64)
         if not np.isfinite(logits).all():
             raise UserError("the model answers with NaN or infinity: export it again")
@@ -105,6 +100,16 @@ def open_deployed(manifest: Path, threads: int) -> Deployed:
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{manifest} is not the manifest of a graph ({error!r}): {remedy}") from error
+
+
+def text_rows(tokenizer: PlainTokenizer, texts: Sequence[Text], max_length: int) -> list[TokenRow]:
+    """Texts and pairs as rows of at most `max_length` tokens."""
+    first = tokenizer.encode([text.text for text in texts])
+    second = tokenizer.encode([text.pair or "" for text in texts])
+    return [
+        token_row(ids, None if text.pair is None else pair, tokenizer.cls_id, tokenizer.sep_id, max_length)
+        for text, ids, pair in zip(texts, first, second)
+    ]
 
 
 def padded(rows: list[TokenRow], pad_id: int) -> tuple[Integers, Integers, Integers]:

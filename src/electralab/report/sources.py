@@ -13,13 +13,14 @@ from electralab.report.flatten import IDENTITY
 
 @dataclass(frozen=True)
 class Sources:
-    """Run records by path, results of searches (`search.json`), the manifests of the tasks that runs are of, and the
-    records of measurements of retention by path."""
+    """Run records by path, results of searches (`search.json`), the manifests of the tasks that runs are of, records of
+    measurements of retention by path, and those of benchmarks."""
 
     records: Mapping[Path, RunRecord]
     searches: Sequence[Path] = ()
     tasks: Sequence[Path] = ()
     retentions: Mapping[Path, RunRecord] = field(default_factory=dict)
+    benchmarks: Sequence[Path] = ()
 
 
 def read_sources(
@@ -27,13 +28,14 @@ def read_sources(
     searches: Sequence[Path] = (),
     tasks: Sequence[Path] = (),
     retentions: Sequence[Path] = (),
+    benchmarks: Sequence[Path] = (),
 ) -> Sources:
     """Read run records, and those of measurements of retention.
 
     Raises:
         UserError: one is missing or damaged, a file beside it was changed, or a run is given twice.
     """
-    return Sources(_read(records, IDENTITY), searches, tasks, _read(retentions, (*IDENTITY, "recipe")))
+    return Sources(_read(records, IDENTITY), searches, tasks, _read(retentions, (*IDENTITY, "recipe")), benchmarks)
 
 
 def _read(records: Sequence[Path], identity_of: Sequence[str]) -> dict[Path, RunRecord]:
